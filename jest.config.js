@@ -1,0 +1,11 @@
+/** @type {import('jest').Config} */
+module.exports = {
+  rootDir: '.',
+  roots: ['<rootDir>/test'],
+  testMatch: ['**/*.spec.ts'],
+  testEnvironment: 'node',
+  // Nest 12 is ESM only and Jest on Node 20 cannot require(esm): one transform turns everything into CommonJS.
+  transform: { '^.+\\.(ts|js|mjs)$': '<rootDir>/test/support/swc-transform.js' },
+  transformIgnorePatterns: [],
+  testTimeout: 20_000,
+};

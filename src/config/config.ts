@@ -1,0 +1,85 @@
+import 'reflect-metadata';
+import { plainToInstance, Transform } from 'class-transformer';
+import { IsBoolean, IsEmail, IsIn, IsInt, IsOptional, IsUrl, Length, Max, Min, MinLength, validateSync } from 'class-validator';
+
+const flag = () => Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value));
+
+/** Everything that the environment can set. `--help` prints this list. */
+export class Config {
+  /** `production` refuses weak secrets and keeps the documentation off unless asked for. */
+  @IsIn(['development', 'test', 'production'])
+  readonly NODE_ENV: 'development' | 'test' | 'production' = 'development';
+
+  /** Postgres to use, `postgres://user:password@host:port/database`. Without it, one is run in DATA_DIR. */
+  @IsOptional()
+  @IsUrl({ protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true })
+  readonly DATABASE_URL?: string;
+
+  /** Directory of the embedded Postgres and of generated secrets. */
+  @Length(1, 1000)
+  readonly DATA_DIR: string = 'data';
+
+  @Length(1, 255)
+  readonly HOST: string = '127.0.0.1';
+
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(0)
+  @Max(65535)
+  readonly PORT: number = 3000;
+
+  /** Signs access tokens; at least 32 characters. Without it, a random one is kept in DATA_DIR. */
+  @IsOptional()
+  @MinLength(32)
+  readonly JWT_SECRET?: string;
+
+  /** Lifetime of an access token, in seconds. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(60)
+  @Max(86_400)
+  readonly ACCESS_TOKEN_SECONDS: number = 3600;
+
+  /** E-mail of the administrator that is created while there is none. */
+  @IsEmail({ require_tld: false })
+  readonly ADMIN_EMAIL: string = 'admin@orderloom.local';
+
+  /** That administrator's password. Without it, a random one is printed once, in the log of the first start. */
+  @IsOptional()
+  @Length(12, 200)
+  readonly ADMIN_PASSWORD?: string;
+
+  /** Swagger UI at /docs. Default: on, but off in production. */
+  @IsOptional()
+  @flag()
+  @IsBoolean()
+  readonly DOCS?: boolean;
+
+  /** A demonstration catalogue for an empty database. Default: on with the embedded Postgres. */
+  @IsOptional()
+  @flag()
+  @IsBoolean()
+  readonly DEMO_DATA?: boolean;
+
+  @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+  readonly LOG_LEVEL: string = 'info';
+}
+
+/** A setting is missing or makes no sense; the message says which and what it should be. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** @throws ConfigError */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const known = Object.keys(new Config()).concat('DATABASE_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA');
+  // an empty variable is how shells and compose files say "not set"
+  const given = Object.fromEntries(known.map((key) => [key, env[key]]).filter(([, value]) => value));
+  const config = plainToInstance(Config, given);
+  const problems = validateSync(config).flatMap((problem) => Object.values(problem.constraints ?? {}));
+  if (config.NODE_ENV === 'production' && config.DATABASE_URL && !config.JWT_SECRET) {
+    problems.push('JWT_SECRET must be set in production with DATABASE_URL, so that all replicas share it: openssl rand -hex 32');
+  }
+  if (problems.length > 0) throw new ConfigError(`Configuration: ${problems.join('; ')}`);
+  return config;
+}

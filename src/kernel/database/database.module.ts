@@ -1,0 +1,27 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { Database } from './database';
+
+/** The connections to the one Postgres: TypeORM's for modules with plain state, {@link Database} for the kernel. */
+@Module({})
+export class DatabaseModule {
+  static forRoot(url: string): DynamicModule {
+    return {
+      module: DatabaseModule,
+      global: true,
+      imports: [
+        TypeOrmModule.forRoot({
+          type: 'postgres',
+          url,
+          autoLoadEntities: true,
+          retryAttempts: 0,
+          applicationName: 'orderloom/modules',
+          poolSize: 10,
+          extra: { options: '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s' },
+        }),
+      ],
+      providers: [{ provide: Database, useFactory: () => new Database(url) }],
+      exports: [Database],
+    };
+  }
+}

@@ -1,0 +1,60 @@
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+
+/**
+ * The kernel's connections, apart from TypeORM's: hot paths use named statements, and each kind of work has a pool of
+ * its own, so that none can starve another of connections.
+ */
+export class Database implements OnApplicationShutdown {
+  private readonly logger = new Logger('Database');
+  /** Reads of streams and of the log. */
+  readonly pool: Pool;
+  /** One connection: concurrent appends of a process share its transactions. */
+  readonly appends: Pool;
+  /**
+   * For what can be had again from the log, such as views with their checkpoints: a crash of the server may take the
+   * last few of its commits away at no loss, so they are not made to wait for the disk.
+   */
+  readonly relaxed: Pool;
+
+  constructor(readonly url: string) {
+    const base: PoolConfig = { connectionString: url, connectionTimeoutMillis: 10_000, allowExitOnIdle: false };
+    const guards = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s';
+    this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
+    this.appends = this.open({ ...base, max: 1, application_name: 'orderloom/log', options: guards });
+    this.relaxed = this.open({
+      ...base,
+      max: 12,
+      application_name: 'orderloom/derived',
+      options: `${guards} -c synchronous_commit=off`,
+    });
+  }
+
+  /** One transaction on a connection of {@link relaxed}. */
+  async relaxedTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.relaxed.connect();
+    let broken: Error | undefined;
+    try {
+      await client.query('begin');
+      const result = await work(client);
+      await client.query('commit');
+      return result;
+    } catch (error) {
+      await client.query('rollback').catch((lost: Error) => (broken = lost));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all([this.appends.end(), this.relaxed.end(), this.pool.end()]);
+  }
+
+  private open(config: PoolConfig): Pool {
+    const pool = new Pool(config);
+    // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
+    pool.on('error', (error) => this.logger.warn(`Idle connection lost: ${error.message}`));
+    return pool;
+  }
+}

@@ -1,0 +1,218 @@
+import { Injectable } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { DataSource } from 'typeorm';
+import { currentContext } from '../context';
+import { Database } from '../database/database';
+import { newId } from '../ids';
+import { ContentionError, VersionMismatch } from './errors';
+import {
+  type Aggregate,
+  type DomainEvent,
+  type EventMetadata,
+  type ExpectedVersion,
+  type StoredEvent,
+  wireForm,
+} from './event';
+import { type Append, type AppendOutcome, appendAll, GroupCommit } from './group-commit';
+
+export interface AppendOptions {
+  /** Default `any`. */
+  readonly expectedVersion?: ExpectedVersion;
+  /** A repeat of the same id appends nothing and answers with the first result. Default: from the current context. */
+  readonly commandId?: string;
+}
+
+export interface AppendResult {
+  /** Of the command's last event; for a conflict, the version that the aggregate is at. */
+  readonly version: number;
+  readonly position: number;
+  readonly status: AppendOutcome['status'];
+}
+
+/** What a module that keeps plain state hands over with its own changes, to be committed together with them. */
+export interface Announcement extends AppendOptions {
+  readonly aggregate: Aggregate;
+  readonly events: readonly DomainEvent[];
+}
+
+export type CommittedListener = (events: readonly StoredEvent[]) => void;
+
+interface EventRow {
+  position: string;
+  event_id: string;
+  aggregate_id: string;
+  aggregate_type: string;
+  version: number;
+  event_type: string;
+  schema_version: number;
+  payload: Record<string, unknown>;
+  metadata: EventMetadata;
+  recorded_at: Date;
+}
+
+/** The log: append to it, read an aggregate's events, read on from a position. */
+@Injectable()
+export class EventStore {
+  private readonly groupCommit: GroupCommit;
+  private listener: CommittedListener = () => undefined;
+
+  constructor(
+    private readonly database: Database,
+    private readonly dataSource: DataSource,
+  ) {
+    this.groupCommit = new GroupCommit(database.appends);
+  }
+
+  /**
+   * Adds one command's events to its aggregate: all of them or, on `conflict`, none.
+   *
+   * @throws EventDataError for a payload that JSON cannot carry
+   * @throws OverloadError when too many appends wait
+   */
+  async append(aggregate: Aggregate, events: readonly DomainEvent[], options: AppendOptions = {}): Promise<AppendResult> {
+    const append = prepare({ aggregate, events, ...options });
+    const outcome = await this.groupCommit.append(append);
+    this.committed(append, outcome);
+    return outcome;
+  }
+
+  /**
+   * Runs `work` in one transaction and appends what it announces as the last thing in it: rows and events are
+   * committed together or not at all. The lock of the log is thus held for the COMMIT and nothing else.
+   *
+   * @throws VersionMismatch when an announced `expectedVersion` no longer holds
+   */
+  async transaction<R>(work: (manager: EntityManager) => Promise<{ result: R; announce: Announcement[] }>): Promise<R> {
+    const committed: [Append, AppendOutcome][] = [];
+    const result = await this.dataSource.transaction('READ COMMITTED', async (manager) => {
+      const { result, announce } = await work(manager);
+      // one call a command: a transaction may announce several for one aggregate
+      for (const announcement of announce) {
+        const append = prepare(announcement);
+        const [outcome] = await appendAll(queryable(manager), [append]);
+        if (outcome!.status === 'conflict') {
+          if (typeof announcement.expectedVersion === 'number') {
+            throw new VersionMismatch(announcement.expectedVersion, outcome!.version);
+          }
+          throw new ContentionError(`${announcement.aggregate.type} ${announcement.aggregate.id} exists already`);
+        }
+        committed.push([append, outcome!]);
+      }
+      return result;
+    });
+    for (const [append, outcome] of committed) this.committed(append, outcome);
+    return result;
+  }
+
+  /** An aggregate's events in order, from `fromVersion` on. */
+  async getEvents(aggregateId: string, fromVersion = 1): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<EventRow>({
+      name: 'event_store.stream',
+      text: 'select * from event_store.events where aggregate_id = $1 and version >= $2 order by version',
+      values: [aggregateId, fromVersion],
+    });
+    return rows.map(storedEvent);
+  }
+
+  /** The log from behind `position` on. */
+  async readLog(position: number, limit: number): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<EventRow>({
+      name: 'event_store.log',
+      text: 'select * from event_store.events where position > $1 order by position limit $2',
+      values: [position, limit],
+    });
+    return rows.map(storedEvent);
+  }
+
+  /** Position of the newest event; 0 for an empty log. */
+  async head(): Promise<number> {
+    const { rows } = await this.database.pool.query<{ head: string }>({
+      name: 'event_store.head',
+      text: 'select coalesce(max(position), 0) as head from event_store.events',
+    });
+    return Number(rows[0]!.head);
+  }
+
+  /** What the command of this id appended, if it was ever carried out. */
+  async resultOf(commandId: string): Promise<{ version: number; position: number } | undefined> {
+    const { rows } = await this.database.pool.query<{ version: number; position: string }>({
+      name: 'event_store.result',
+      text: `select e.version, e.position from event_store.events first
+             join event_store.events e on e.aggregate_id = first.aggregate_id and e.version >= first.version
+                                      and e.metadata ->> 'commandId' = $1::text
+             where first.event_id = $1::uuid order by e.version desc limit 1`,
+      values: [commandId],
+    });
+    return rows[0] && { version: rows[0].version, position: Number(rows[0].position) };
+  }
+
+  /** Tells the listener what this process has committed, in the order in which the answers arrived. */
+  onCommitted(listener: CommittedListener): void {
+    this.listener = listener;
+  }
+
+  private committed(append: Append, outcome: AppendOutcome): void {
+    if (outcome.status === 'conflict') return;
+    const context = currentContext();
+    context.lastPosition = Math.max(context.lastPosition, outcome.position);
+    if (outcome.status === 'duplicate') return;
+    const count = append.events.length;
+    this.listener(
+      append.events.map((event, nth) => ({
+        id: event.id,
+        aggregateId: append.aggregate.id,
+        aggregateType: append.aggregate.type,
+        eventType: event.type,
+        payload: JSON.parse(event.payload) as Record<string, unknown>,
+        timestamp: outcome.recordedAt,
+        version: outcome.version - count + nth + 1,
+        position: outcome.position - count + nth + 1,
+        schemaVersion: event.schemaVersion,
+        metadata: JSON.parse(event.metadata) as EventMetadata,
+      })),
+    );
+  }
+}
+
+function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Announcement): Append {
+  if (events.length === 0) throw new Error(`Nothing to append to ${aggregate.type} ${aggregate.id}`);
+  const context = currentContext();
+  const id = commandId ?? context.nextId(aggregate.id);
+  const metadata = JSON.stringify({
+    correlationId: context.correlationId,
+    causationId: context.causationId,
+    actor: context.actor,
+    commandId: id,
+  } satisfies EventMetadata);
+  return {
+    aggregate,
+    expected: expectedVersion,
+    events: events.map(({ type, ...payload }, nth) => ({
+      id: nth === 0 ? id : newId(),
+      type,
+      schemaVersion: 1,
+      payload: wireForm(payload),
+      metadata,
+    })),
+  };
+}
+
+/** TypeORM's raw query as pg's: rows only, and no named statements. */
+function queryable(manager: EntityManager): Parameters<typeof appendAll>[0] {
+  return { query: async ({ text, values }) => ({ rows: await manager.query<unknown[]>(text, values) }) };
+}
+
+function storedEvent(row: EventRow): StoredEvent {
+  return {
+    id: row.event_id,
+    aggregateId: row.aggregate_id,
+    aggregateType: row.aggregate_type,
+    eventType: row.event_type,
+    payload: row.payload,
+    timestamp: row.recorded_at,
+    version: row.version,
+    position: Number(row.position),
+    schemaVersion: row.schema_version,
+    metadata: row.metadata,
+  };
+}

@@ -1,0 +1,182 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import { isConnectionError } from '../database/connection-errors';
+import { OverloadError } from './errors';
+import type { Aggregate, ExpectedVersion } from './event';
+
+/** One command's events, ready for the wire. */
+export interface Append {
+  readonly aggregate: Aggregate;
+  readonly expected: ExpectedVersion;
+  readonly events: readonly AppendEvent[];
+}
+
+/** The first event of a command has the command's id as its own. */
+export interface AppendEvent {
+  readonly id: string;
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly payload: string;
+  readonly metadata: string;
+}
+
+export interface AppendOutcome {
+  readonly status: 'ok' | 'conflict' | 'duplicate';
+  /** Version of the command's last event; for a conflict, the version that the aggregate is at. */
+  readonly version: number;
+  /** Log position of the command's last event; 0 for a conflict. */
+  readonly position: number;
+  readonly recordedAt: Date;
+}
+
+interface Waiting {
+  readonly append: Append;
+  readonly bytes: number;
+  resolve(outcome: AppendOutcome): void;
+  reject(error: unknown): void;
+}
+
+export interface GroupCommitLimits {
+  readonly batchCommands: number;
+  readonly batchBytes: number;
+  readonly queuedCommands: number;
+  readonly queuedBytes: number;
+  /** How long a batch whose outcome the network swallowed is sent again, in ms. */
+  readonly resendMs: number;
+}
+
+const defaults: GroupCommitLimits = {
+  batchCommands: 256,
+  batchBytes: 4 << 20,
+  queuedCommands: 10_000,
+  queuedBytes: 64 << 20,
+  resendMs: 10_000,
+};
+
+/**
+ * Concurrent appends of this process share a transaction: sent at once when idle, gathered while one is in flight.
+ * There is no timer, so a lone append waits for nobody.
+ */
+export class GroupCommit {
+  private readonly queue: Waiting[] = [];
+  private queuedBytes = 0;
+  private busy = false;
+  private readonly limits: GroupCommitLimits;
+
+  constructor(
+    private readonly pool: Pool,
+    limits: Partial<GroupCommitLimits> = {},
+  ) {
+    this.limits = { ...defaults, ...limits };
+  }
+
+  append(append: Append): Promise<AppendOutcome> {
+    const bytes = append.events.reduce((sum, event) => sum + event.payload.length + event.metadata.length, 0);
+    const { queuedCommands, queuedBytes } = this.limits;
+    if (this.queue.length >= queuedCommands || this.queuedBytes + bytes > queuedBytes) {
+      return Promise.reject(new OverloadError('The event log has more waiting than it can take. Try again shortly.'));
+    }
+    return new Promise((resolve, reject) => {
+      this.queue.push({ append, bytes, resolve, reject });
+      this.queuedBytes += bytes;
+      if (!this.busy) void this.drain();
+    });
+  }
+
+  private async drain(): Promise<void> {
+    this.busy = true;
+    while (this.queue.length > 0) await this.send(this.nextBatch());
+    this.busy = false;
+  }
+
+  /** From the front of the queue, at most one command an aggregate and one a command id: the rest waits its turn. */
+  private nextBatch(): Waiting[] {
+    const batch: Waiting[] = [];
+    const held: Waiting[] = [];
+    const seen = new Set<string>();
+    let bytes = 0;
+    let taken = 0;
+    for (const waiting of this.queue) {
+      if (batch.length >= this.limits.batchCommands || (bytes > 0 && bytes + waiting.bytes > this.limits.batchBytes)) break;
+      taken++;
+      const { aggregate, events } = waiting.append;
+      const command = events[0]!.id;
+      if (seen.has(aggregate.id) || seen.has(command)) {
+        held.push(waiting);
+        // what follows for the same aggregate has to stay behind it
+        seen.add(aggregate.id);
+        continue;
+      }
+      seen.add(aggregate.id).add(command);
+      batch.push(waiting);
+      bytes += waiting.bytes;
+    }
+    this.queue.splice(0, taken, ...held);
+    this.queuedBytes -= bytes;
+    return batch;
+  }
+
+  private async send(batch: Waiting[]): Promise<void> {
+    let outcomes: AppendOutcome[];
+    try {
+      outcomes = await this.write(batch.map((waiting) => waiting.append));
+    } catch (error) {
+      if (batch.length === 1) return batch[0]!.reject(error);
+      // One command's data took the whole batch down: halve until it stands alone.
+      const half = batch.length >> 1;
+      await this.send(batch.slice(0, half));
+      return this.send(batch.slice(half));
+    }
+    batch.forEach((waiting, nth) => waiting.resolve(outcomes[nth]!));
+  }
+
+  /** A connection lost in mid-flight leaves the outcome unknown: the same command ids, sent again, tell it. */
+  private async write(appends: Append[]): Promise<AppendOutcome[]> {
+    const deadline = Date.now() + this.limits.resendMs;
+    for (let pause = 20; ; pause = Math.min(pause * 2, 1000)) {
+      try {
+        return await appendAll(this.pool, appends);
+      } catch (error) {
+        if (!isConnectionError(error) || Date.now() + pause > deadline) throw error;
+        await delay(pause);
+      }
+    }
+  }
+}
+
+interface Queryable {
+  query(config: { name?: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>;
+}
+
+interface OutcomeRow {
+  status: AppendOutcome['status'];
+  version: number;
+  position: string | null;
+  recorded_at: Date;
+}
+
+/** One round trip, one transaction, however many commands. */
+export async function appendAll(db: Queryable, appends: readonly Append[]): Promise<AppendOutcome[]> {
+  const events = appends.flatMap((append) => append.events);
+  const { rows } = await db.query({
+    name: 'event_store.append',
+    text: 'select * from event_store.append($1, $2, $3, $4, $5, $6, $7, $8::text[]::jsonb[], $9::text[]::jsonb[])',
+    values: [
+      appends.map(({ aggregate }) => aggregate.id),
+      appends.map(({ aggregate }) => aggregate.type),
+      appends.map(({ expected }) => (expected === 'any' ? null : expected === 'noStream' ? 0 : expected)),
+      appends.map((append) => append.events.length),
+      events.map((event) => event.id),
+      events.map((event) => event.type),
+      events.map((event) => event.schemaVersion),
+      events.map((event) => event.payload),
+      events.map((event) => event.metadata),
+    ],
+  });
+  return (rows as OutcomeRow[]).map((row) => ({
+    status: row.status,
+    version: row.version,
+    position: Number(row.position ?? 0),
+    recordedAt: row.recorded_at,
+  }));
+}

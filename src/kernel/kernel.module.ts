@@ -1,0 +1,39 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { DiscoveryModule } from '@nestjs/core';
+import { CqrsModule } from '@nestjs/cqrs';
+import { DatabaseModule } from './database/database.module';
+import { EventStore } from './event-store/event-store';
+import { ResilienceModule } from './resilience/resilience.module';
+import { SagaInstances, SagaInstancesProjection } from './sagas/saga-instances';
+import { SagaRunner, SagaTimers } from './sagas/saga-runner';
+import { Sagas } from './sagas/sagas';
+import type { RetryOptions } from './subscriptions/runner';
+import { defaultRetry, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
+
+export interface KernelOptions {
+  readonly databaseUrl: string;
+  readonly retry?: Partial<RetryOptions>;
+}
+
+/** Mechanism that knows no shop: the log, its subscriptions, sagas, and resilience towards the outside. */
+@Module({})
+export class KernelModule {
+  static forRoot({ databaseUrl, retry }: KernelOptions): DynamicModule {
+    return {
+      module: KernelModule,
+      global: true,
+      imports: [CqrsModule.forRoot(), DatabaseModule.forRoot(databaseUrl), DiscoveryModule, ResilienceModule],
+      providers: [
+        { provide: RETRY_OPTIONS, useValue: { ...defaultRetry, ...retry } },
+        EventStore,
+        Subscriptions,
+        Sagas,
+        SagaInstances,
+        SagaInstancesProjection,
+        SagaRunner,
+        SagaTimers,
+      ],
+      exports: [CqrsModule, EventStore, Subscriptions, Sagas, SagaInstances],
+    };
+  }
+}

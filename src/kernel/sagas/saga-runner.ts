@@ -1,0 +1,169 @@
+import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { CommandBus, type Command, type IEventHandler } from '@nestjs/cqrs';
+import { currentContext, ExecutionContext, runInContext } from '../context';
+import { DomainError } from '../domain-error';
+import { VersionMismatch } from '../event-store/errors';
+import { EventType } from '../event-store/event-type';
+import { idOf } from '../ids';
+import { Reaction } from '../subscriptions/reaction';
+import type { SagaFailure } from './saga';
+import { SagaInstances } from './saga-instances';
+import type { SagaState } from './saga-stream';
+import { Sagas } from './sagas';
+
+@EventType('saga.step-started')
+class StepStarted {
+  constructor(
+    readonly saga: string,
+    readonly subject: string,
+    readonly step: string,
+    readonly attempt: number,
+  ) {}
+}
+
+@EventType('saga.compensation-started')
+class CompensationStarted {
+  constructor(
+    readonly saga: string,
+    readonly subject: string,
+    readonly step: string,
+    readonly attempt: number,
+  ) {}
+}
+
+const retryBaseMs = 100;
+const retryCeilingMs = 30_000;
+const compensationCeilingMs = 3_600_000;
+const timerMs = 250;
+
+/**
+ * Carries out what the saga's stream says is begun, and writes the result into it. Being fed from the log is what
+ * makes it durable: a step begun before a crash is delivered again after it, with the same key.
+ */
+@Reaction({ name: 'sagas.run' }, StepStarted, CompensationStarted)
+export class SagaRunner implements IEventHandler<StepStarted | CompensationStarted> {
+  constructor(
+    private readonly sagas: Sagas,
+    private readonly commands: CommandBus,
+  ) {}
+
+  async handle(event: StepStarted | CompensationStarted): Promise<void> {
+    const id = this.sagas.idOf({ name: event.saga }, event.subject);
+    const { state } = await this.sagas.load(id);
+    // an older attempt, told again: what came of it is in the stream already
+    if (!('current' in state) || state.current.waiting) return;
+    if (state.current.step !== event.step || state.current.attempt !== event.attempt) return;
+    if (state.status === 'running' && event instanceof StepStarted) await this.execute(id, state);
+    if (state.status === 'compensating' && event instanceof CompensationStarted) await this.compensate(id, state);
+  }
+
+  private async execute(id: string, state: Extract<SagaState, { status: 'running' }>): Promise<void> {
+    const { step, attempt } = state.current;
+    const definition = this.stepOf(state, step);
+    const key = `${id}/${step}`;
+    let output: unknown;
+    try {
+      output = await this.send(key, definition.execute(state.data as never, { key, outputs: state.outputs }));
+    } catch (error) {
+      const failure = describe(error);
+      const exempt = retryAfterMs(error) !== undefined;
+      const retryInMs = retryAfterMs(error) ?? backoff(attempt, retryCeilingMs);
+      await this.sagas.decide(
+        id,
+        error instanceof DomainError
+          ? { type: 'fail-step', step, error: failure, outcome: 'final' }
+          : { type: 'try-again', step, error: failure, retryInMs, exempt },
+      );
+      return;
+    }
+    if (!definition.awaited) await this.sagas.decide(id, { type: 'complete-step', step, output });
+  }
+
+  private async compensate(id: string, state: Extract<SagaState, { status: 'compensating' | 'parked' }>): Promise<void> {
+    const { step, attempt } = state.current;
+    const key = `${id}/${step}`;
+    try {
+      const command = this.stepOf(state, step).compensate?.(state.data as never, { key, outputs: state.outputs });
+      if (command) await this.send(`${key}/undo`, command);
+    } catch (error) {
+      const retryInMs = retryAfterMs(error) ?? backoff(attempt, compensationCeilingMs);
+      await this.sagas.decide(id, { type: 'fail-compensation', step, error: describe(error), retryInMs });
+      return;
+    }
+    await this.sagas.decide(id, { type: 'complete-compensation', step });
+  }
+
+  private stepOf(state: Exclude<SagaState, { status: 'none' }>, name: string) {
+    const definition = this.sagas.definition(state.saga, state.definitionVersion);
+    const step = definition?.steps.find((each) => each.name === name);
+    if (!step) throw new Error(`No process here knows step ${name} of saga ${state.saga} v${state.definitionVersion}`);
+    return step;
+  }
+
+  /** Ids made while the command runs derive from the step's key, not from the attempt: a repeat finds them. */
+  private send(key: string, command: Command<unknown>): Promise<unknown> {
+    const { actor, correlationId, causationId } = currentContext();
+    const context = new ExecutionContext(actor, idOf(key), correlationId, causationId);
+    return runInContext(context, () => this.commands.execute(command));
+  }
+}
+
+/** Wakes sagas whose next try or deadline has come. */
+@Injectable()
+export class SagaTimers implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = new Logger('SagaTimers');
+  private timer: NodeJS.Timeout | undefined;
+  private round: Promise<void> = Promise.resolve();
+  private stopped = false;
+
+  constructor(
+    private readonly sagas: Sagas,
+    private readonly instances: SagaInstances,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    this.schedule();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.round;
+  }
+
+  private schedule(): void {
+    if (this.stopped) return;
+    this.timer = setTimeout(() => {
+      this.round = this.wake()
+        .catch((error: Error) => this.logger.warn(`Cannot look for due sagas, trying again: ${error.message}`))
+        .finally(() => this.schedule());
+    }, timerMs);
+  }
+
+  private async wake(): Promise<void> {
+    const due = await this.instances.due(100);
+    await Promise.all(due.map(({ id, version }) => this.sagas.decide(id, { type: 'due' }, { expectedVersion: version }).catch(moved)));
+  }
+}
+
+/** The saga went on before its timer was read: nothing is due any more. */
+function moved(error: unknown): void {
+  if (!(error instanceof VersionMismatch)) throw error;
+}
+
+function describe(error: unknown): SagaFailure {
+  if (error instanceof DomainError) return { code: error.code, message: error.message };
+  if (error instanceof Error) return { code: error.name, message: error.message };
+  return { code: 'unknown', message: String(error) };
+}
+
+/** Full jitter: Brooker, "Exponential Backoff And Jitter", 2015. In ms. */
+function backoff(attempt: number, ceiling: number): number {
+  return Math.round(Math.random() * Math.min(retryBaseMs * 2 ** Math.min(attempt, 30), ceiling));
+}
+
+/** What an open circuit breaker or a full queue asks for; such a try does not count. */
+function retryAfterMs(error: unknown): number | undefined {
+  const ms = (error as { retryAfterMs?: unknown } | null)?.retryAfterMs;
+  return typeof ms === 'number' ? ms : undefined;
+}

@@ -1,0 +1,281 @@
+import type { Decider } from '../event-store/decider';
+import type { EventOf } from '../event-store/event';
+import type { NamedStep, SagaDefinition, SagaFailure } from './saga';
+
+/** Which saga an event belongs to, and what that one is about: in every event, so that none must be looked up. */
+interface About {
+  readonly saga: string;
+  /** Id of the thing that the saga is about, such as an order. */
+  readonly subject: string;
+}
+
+/** `final`: it did not happen. `unknown`: it may have happened, and has to be taken back too. */
+type Outcome = 'final' | 'unknown';
+
+export type SagaEvent =
+  | EventOf<'saga.started', About & { definitionVersion: number; data: unknown }>
+  | EventOf<'saga.step-started', About & { step: string; attempt: number; timeoutMs: number }>
+  | EventOf<'saga.step-completed', About & { step: string; output: unknown }>
+  | EventOf<'saga.step-failed', About & { step: string; error: SagaFailure; outcome?: Outcome; retryInMs?: number }>
+  | EventOf<'saga.cancel-requested', About & Failed>
+  | EventOf<'saga.compensation-started', About & { step: string; attempt: number; remaining: readonly string[] }>
+  | EventOf<'saga.compensation-completed', About & { step: string }>
+  | EventOf<'saga.compensation-failed', About & { step: string; error: SagaFailure; retryInMs?: number }>
+  | EventOf<'saga.parked', About & { step: string; error: SagaFailure }>
+  | EventOf<'saga.resolved', About & { step: string; resolution: Resolution; by: string; reason: string }>
+  | EventOf<'saga.completed', About>
+  | EventOf<'saga.compensated', About & { step: string; error: SagaFailure }>;
+
+/** `retry` the compensation; take it as `resolved` by hand; or `skip` it. */
+export type Resolution = 'retry' | 'resolved' | 'skip';
+
+export const sagaEventTypes: readonly SagaEvent['type'][] = [
+  'saga.started',
+  'saga.step-started',
+  'saga.step-completed',
+  'saga.step-failed',
+  'saga.cancel-requested',
+  'saga.compensation-started',
+  'saga.compensation-completed',
+  'saga.compensation-failed',
+  'saga.parked',
+  'saga.resolved',
+  'saga.completed',
+  'saga.compensated',
+];
+
+interface Begun extends About {
+  readonly definitionVersion: number;
+  readonly data: unknown;
+  /** Completed steps, in the order of their completion. */
+  readonly done: readonly string[];
+  readonly outputs: Readonly<Record<string, unknown>>;
+}
+
+interface Failed {
+  readonly step: string;
+  readonly error: SagaFailure;
+}
+
+interface Current {
+  readonly step: string;
+  readonly attempt: number;
+  /** It failed and waits for its next attempt. */
+  readonly waiting: boolean;
+}
+
+export type SagaState =
+  | { readonly status: 'none' }
+  | (Begun & { readonly status: 'running'; readonly current: Current })
+  | (Begun & {
+      readonly status: 'compensating' | 'parked';
+      readonly current: Current;
+      /** Still to be taken back, next one first; `current.step` is its head. */
+      readonly undo: readonly string[];
+      readonly failed: Failed;
+    })
+  | (Begun & { readonly status: 'completed' })
+  | (Begun & { readonly status: 'compensated'; readonly failed: Failed });
+
+export type SagaCommand =
+  | { type: 'start'; definition: SagaDefinition<never>; subject: string; data: unknown }
+  | { type: 'complete-step'; step: string; output: unknown }
+  | { type: 'fail-step'; step: string; error: SagaFailure; outcome: Outcome }
+  | { type: 'try-again'; step: string; error: SagaFailure; retryInMs: number; exempt: boolean }
+  | { type: 'complete-compensation'; step: string }
+  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs: number }
+  | { type: 'cancel'; reason: string }
+  | { type: 'due' }
+  | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
+
+/** A failed compensation is tried for days before a person is asked: it must not be given up lightly. */
+const compensationAttempts = 60;
+
+export type Definitions = (name: string, version: number) => SagaDefinition<never>;
+
+/** The saga's state machine: which event follows from which. Carrying the steps out is the runner's part. */
+export function sagaDecider(definitions: Definitions): Decider<SagaState, SagaCommand, SagaEvent> {
+  return {
+    type: 'saga',
+    initial: { status: 'none' },
+    evolve,
+    decide(command, state) {
+      if (command.type === 'start') return state.status === 'none' ? start(command) : [];
+      if (state.status === 'none') return [];
+      return decide(command, state, definitions(state.saga, state.definitionVersion).steps);
+    },
+  };
+}
+
+function start({ definition, subject, data }: Extract<SagaCommand, { type: 'start' }>): SagaEvent[] {
+  const about = { saga: definition.name, subject };
+  const [first] = definition.steps;
+  if (!first) throw new Error(`Saga ${definition.name} has no steps`);
+  return [
+    { type: 'saga.started', ...about, definitionVersion: definition.version, data },
+    { type: 'saga.step-started', ...about, step: first.name, attempt: 1, timeoutMs: first.timeoutMs },
+  ];
+}
+
+type Step = NamedStep<never>;
+
+function decide(
+  command: Exclude<SagaCommand, { type: 'start' }>,
+  state: Exclude<SagaState, { status: 'none' }>,
+  steps: readonly Step[],
+): SagaEvent[] {
+  const about: About = { saga: state.saga, subject: state.subject };
+  switch (command.type) {
+    case 'complete-step': {
+      if (!runs(state, command.step)) return [];
+      const next = steps[steps.findIndex((step) => step.name === command.step) + 1];
+      return [
+        { type: 'saga.step-completed', ...about, step: command.step, output: command.output ?? null },
+        next
+          ? { type: 'saga.step-started', ...about, step: next.name, attempt: 1, timeoutMs: next.timeoutMs }
+          : { type: 'saga.completed', ...about },
+      ];
+    }
+    case 'fail-step': {
+      if (!runs(state, command.step)) return [];
+      const { step, error, outcome } = command;
+      return [
+        { type: 'saga.step-failed', ...about, step, error, outcome },
+        ...undo(about, [...(outcome === 'unknown' ? [step] : []), ...state.done.toReversed()], { step, error }, steps),
+      ];
+    }
+    case 'try-again': {
+      if (!runs(state, command.step)) return [];
+      const { step, error, retryInMs, exempt } = command;
+      const limit = steps.find((each) => each.name === step)?.attempts ?? 1;
+      // Out of tries: it may have happened at one of them.
+      if (state.current.attempt >= limit && !exempt) {
+        return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
+      }
+      return [{ type: 'saga.step-failed', ...about, step, error, retryInMs }];
+    }
+    case 'cancel': {
+      if (state.status !== 'running' && state.status !== 'completed') return [];
+      const current = state.status === 'running' ? [state.current.step] : [];
+      const failed = { step: current[0] ?? state.done.at(-1)!, error: { code: 'cancelled', message: command.reason } };
+      return [
+        { type: 'saga.cancel-requested', ...about, ...failed },
+        ...undo(about, [...current, ...state.done.toReversed()], failed, steps),
+      ];
+    }
+    case 'due': {
+      if (state.status === 'compensating' && state.current.waiting) return [compensationOf(about, state.undo, state.current.attempt + 1)];
+      if (state.status !== 'running') return [];
+      const { step, attempt, waiting } = state.current;
+      if (waiting) {
+        const { timeoutMs } = steps.find((each) => each.name === step)!;
+        return [{ type: 'saga.step-started', ...about, step, attempt: attempt + 1, timeoutMs }];
+      }
+      const error = { code: 'step-timeout', message: `${step} gave no answer in time` };
+      return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
+    }
+    case 'complete-compensation': {
+      if (!undoes(state, command.step)) return [];
+      return [{ type: 'saga.compensation-completed', ...about, step: command.step }, ...nextUndo(about, state)];
+    }
+    case 'fail-compensation': {
+      if (!undoes(state, command.step)) return [];
+      const { step, error, retryInMs } = command;
+      if (state.current.attempt < compensationAttempts) {
+        return [{ type: 'saga.compensation-failed', ...about, step, error, retryInMs }];
+      }
+      return [
+        { type: 'saga.compensation-failed', ...about, step, error },
+        { type: 'saga.parked', ...about, step, error },
+      ];
+    }
+    case 'resolve': {
+      if (state.status !== 'parked') return [];
+      const { step } = state.current;
+      const { resolution, by, reason } = command;
+      const resolved: SagaEvent = { type: 'saga.resolved', ...about, step, resolution, by, reason };
+      if (resolution === 'retry') return [resolved, compensationOf(about, state.undo, 1)];
+      return [resolved, ...nextUndo(about, state)];
+    }
+  }
+}
+
+function runs(state: SagaState, step: string): state is Extract<SagaState, { status: 'running' }> {
+  return state.status === 'running' && state.current.step === step;
+}
+
+type Compensating = Extract<SagaState, { status: 'compensating' | 'parked' }>;
+
+function undoes(state: SagaState, step: string): state is Compensating {
+  return state.status === 'compensating' && state.current.step === step;
+}
+
+function undo(about: About, order: readonly string[], failed: Failed, steps: readonly Step[]): SagaEvent[] {
+  const remaining = order.filter((name) => steps.find((step) => step.name === name)?.compensate);
+  if (remaining.length === 0) return [{ type: 'saga.compensated', ...about, ...failed }];
+  return [compensationOf(about, remaining, 1)];
+}
+
+function nextUndo(about: About, { undo: [, ...remaining], failed }: Compensating): SagaEvent[] {
+  if (remaining.length === 0) return [{ type: 'saga.compensated', ...about, ...failed }];
+  return [compensationOf(about, remaining, 1)];
+}
+
+function compensationOf(about: About, remaining: readonly string[], attempt: number): SagaEvent {
+  return { type: 'saga.compensation-started', ...about, step: remaining[0]!, attempt, remaining };
+}
+
+function evolve(state: SagaState, event: SagaEvent): SagaState {
+  if (event.type === 'saga.started') {
+    const { saga, subject, definitionVersion, data } = event;
+    const current = { step: '', attempt: 0, waiting: false };
+    return { status: 'running', saga, subject, definitionVersion, data, done: [], outputs: {}, current };
+  }
+  if (state.status === 'none') return state;
+  const { saga, subject, definitionVersion, data, done, outputs } = state;
+  const begun: Begun = { saga, subject, definitionVersion, data, done, outputs };
+  const current = 'current' in state ? state.current : { step: '', attempt: 0, waiting: false };
+  const failed = 'failed' in state ? state.failed : undefined;
+  switch (event.type) {
+    case 'saga.step-started':
+      return { ...begun, status: 'running', current: { step: event.step, attempt: event.attempt, waiting: false } };
+    case 'saga.step-completed':
+      return {
+        ...begun,
+        status: 'running',
+        current,
+        done: [...done, event.step],
+        outputs: { ...outputs, [event.step]: event.output },
+      };
+    case 'saga.step-failed': {
+      if (event.outcome === undefined) return { ...begun, status: 'running', current: { ...current, waiting: true } };
+      const { step, error } = event;
+      return { ...begun, status: 'compensating', current, undo: [], failed: { step, error } };
+    }
+    case 'saga.cancel-requested': {
+      const { step, error } = event;
+      return { ...begun, status: 'compensating', current, undo: [], failed: { step, error } };
+    }
+    case 'saga.compensation-started': {
+      const { step, attempt, remaining } = event;
+      return { ...compensating(state), current: { step, attempt, waiting: false }, undo: remaining };
+    }
+    case 'saga.compensation-failed':
+      return { ...compensating(state), current: { ...current, waiting: true } };
+    case 'saga.parked':
+      return { ...compensating(state), status: 'parked' };
+    case 'saga.compensation-completed':
+    case 'saga.resolved':
+      return compensating(state);
+    case 'saga.completed':
+      return { ...begun, status: 'completed' };
+    case 'saga.compensated':
+      return { ...begun, status: 'compensated', failed: failed ?? { step: event.step, error: event.error } };
+  }
+
+  function compensating(state: SagaState): Compensating {
+    if ('undo' in state) return { ...state, status: 'compensating' };
+    const nothing = { step: '', error: { code: 'unknown', message: '' } };
+    return { ...begun, status: 'compensating', current, undo: [], failed: failed ?? nothing };
+  }
+}

@@ -1,0 +1,94 @@
+import { Injectable } from '@nestjs/common';
+import { AggregateStore } from '../event-store/aggregate-store';
+import { EventStore } from '../event-store/event-store';
+import { deriveId } from '../ids';
+import { Subscriptions } from '../subscriptions/subscriptions';
+import { type SagaDefinition, SagaExecutionError, type SagaFailure } from './saga';
+import { type Resolution, type SagaCommand, type SagaEvent, type SagaState, sagaDecider } from './saga-stream';
+
+/** Sagas by their definition and what they are about: one a subject, such as one fulfilment an order. */
+@Injectable()
+export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
+  private readonly definitions: Map<string, SagaDefinition<never>>;
+
+  constructor(
+    events: EventStore,
+    private readonly subscriptions: Subscriptions,
+  ) {
+    const definitions = new Map<string, SagaDefinition<never>>();
+    super(
+      sagaDecider((name, version) => {
+        const definition = definitions.get(`${name}/${version}`);
+        if (!definition) throw new Error(`No process here knows saga ${name} in version ${version}`);
+        return definition;
+      }),
+      events,
+    );
+    this.definitions = definitions;
+  }
+
+  /** Makes a definition known; needed in every process that may run it, for as long as one of its sagas runs. */
+  register<Data>(definition: SagaDefinition<Data>): void {
+    this.definitions.set(`${definition.name}/${definition.version}`, definition as SagaDefinition<never>);
+  }
+
+  definition(name: string, version: number): SagaDefinition<never> | undefined {
+    return this.definitions.get(`${name}/${version}`);
+  }
+
+  idOf(definition: { name: string }, subject: string): string {
+    return deriveId(subject, definition.name);
+  }
+
+  /** Starts the saga about `subject`, unless it has begun already. */
+  async start<Data>(definition: SagaDefinition<Data>, subject: string, data: Data): Promise<void> {
+    const command: SagaCommand = { type: 'start', definition: definition as SagaDefinition<never>, subject, data };
+    await this.decide(this.idOf(definition, subject), command);
+  }
+
+  /** The answer to an awaited step; without effect when the step is not under way any more. */
+  async completeStep(definition: { name: string }, subject: string, step: string, output: unknown): Promise<void> {
+    await this.decide(this.idOf(definition, subject), { type: 'complete-step', step, output });
+  }
+
+  /** The answer to an awaited step that it did not happen: what was done before is taken back. */
+  async failStep(definition: { name: string }, subject: string, step: string, error: SagaFailure): Promise<void> {
+    await this.decide(this.idOf(definition, subject), { type: 'fail-step', step, error, outcome: 'final' });
+  }
+
+  /** Takes back what was done, of a running saga as of a completed one. */
+  async cancel(definition: { name: string }, subject: string, reason: string): Promise<void> {
+    await this.decide(this.idOf(definition, subject), { type: 'cancel', reason });
+  }
+
+  async resolve(id: string, resolution: Resolution, by: string, reason: string): Promise<SagaState> {
+    return (await this.decide(id, { type: 'resolve', resolution, by, reason })).state;
+  }
+
+  /**
+   * Waits for the saga's end, wherever it runs. The saga goes on whether or not anybody waits.
+   *
+   * @returns outputs of the steps by name, or undefined when it has not ended after `timeoutMs`
+   * @throws SagaExecutionError when it failed and was compensated
+   */
+  async outcome(
+    definition: { name: string },
+    subject: string,
+    timeoutMs: number,
+  ): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const id = this.idOf(definition, subject);
+    const ended = this.subscriptions.next(
+      (event) => event.aggregateId === id && /^saga\.(completed|compensated)$/.test(event.eventType),
+      timeoutMs,
+    );
+    // it may have ended before anybody listened
+    const { state } = await this.load(id);
+    const end = isEnd(state) ? state : (await ended) && (await this.load(id)).state;
+    if (end?.status === 'compensated') throw new SagaExecutionError(end.failed.step, end.failed.error);
+    return end?.status === 'completed' ? end.outputs : undefined;
+  }
+}
+
+function isEnd(state: SagaState): boolean {
+  return state.status === 'completed' || state.status === 'compensated';
+}

@@ -1,0 +1,30 @@
+import type { PoolClient } from 'pg';
+import type { Lease } from './leases';
+
+/** This worker was replaced while it was away: what it was about to write must not be written. */
+export class Fenced extends Error {
+  override readonly name = 'Fenced';
+
+  constructor(subscription: string) {
+    super(`Another process runs ${subscription} now`);
+  }
+}
+
+/** Moves the checkpoint, unless somebody else holds the lease by now: then the whole transaction is undone. */
+export async function moveCheckpoint(client: PoolClient, lease: Lease, position: number): Promise<void> {
+  const moved = await client.query({
+    name: 'subscriptions.checkpoint',
+    text: `update subscriptions.checkpoints set position = $3, updated_at = clock_timestamp() where name = $1 and epoch = $2`,
+    values: [lease.name, lease.epoch, position],
+  });
+  if (moved.rowCount === 0) throw new Fenced(lease.name);
+}
+
+/** Asserts the lease for writes that do not move the checkpoint, and keeps it until the transaction ends. */
+export async function assertLease(client: PoolClient, lease: Lease): Promise<void> {
+  const held = await client.query(
+    `select 1 from subscriptions.checkpoints where name = $1 and epoch = $2 for share`,
+    [lease.name, lease.epoch],
+  );
+  if (held.rowCount === 0) throw new Fenced(lease.name);
+}

@@ -1,0 +1,122 @@
+import { Logger } from '@nestjs/common';
+import type { EventStore } from '../event-store/event-store';
+import type { StoredEvent } from '../event-store/event';
+
+const kept = 8192;
+const page = 1000;
+
+/** Pauses between polls, in ms: short while events come from other processes, long while nothing does. */
+const poll = { min: 20, max: 500 };
+
+/**
+ * The newest part of the log in memory, one for all subscriptions of this process.
+ *
+ * Fed by this process's own commits as they are answered, and by polling for those of other processes. Only an
+ * unbroken run is ever shown: what arrives ahead of its predecessors waits for them.
+ */
+export class LogTail {
+  private readonly logger = new Logger('LogTail');
+  private readonly ahead = new Map<number, StoredEvent>();
+  private readonly sleepers = new Set<() => void>();
+  private readonly listeners = new Set<(event: StoredEvent) => void>();
+  private buffer: StoredEvent[] = [];
+  private position = 0;
+  private pause: number = poll.min;
+  private timer: NodeJS.Timeout | undefined;
+  private polling: Promise<void> | undefined;
+  private stopped = false;
+
+  constructor(private readonly store: EventStore) {}
+
+  /** Position up to which this process knows the log. */
+  get head(): number {
+    return this.position;
+  }
+
+  async start(): Promise<void> {
+    this.position = await this.store.head();
+    this.store.onCommitted((events) => this.accept(events));
+    this.schedule(poll.min);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.wake();
+    await this.polling;
+  }
+
+  /** Events behind `after`, oldest first; from memory when it reaches back that far. */
+  async read(after: number, limit: number): Promise<readonly StoredEvent[]> {
+    if (after >= this.position) return [];
+    const first = this.buffer[0]?.position;
+    if (first !== undefined && after + 1 >= first) return this.buffer.slice(after + 1 - first, after + 1 - first + limit);
+    return this.store.readLog(after, limit);
+  }
+
+  /** Resolves when there is something behind `after`, or the signal says to stop waiting. */
+  async wait(after: number, signal: AbortSignal): Promise<void> {
+    while (this.position <= after && !signal.aborted && !this.stopped) {
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          this.sleepers.delete(done);
+          signal.removeEventListener('abort', done);
+          resolve();
+        };
+        this.sleepers.add(done);
+        signal.addEventListener('abort', done);
+      });
+    }
+  }
+
+  /** Hears every event from now on, once and in order, for as long as this process lives. Must not throw. */
+  listen(listener: (event: StoredEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  private accept(events: readonly StoredEvent[]): void {
+    const before = this.position;
+    for (const event of events) {
+      if (event.position > this.position) this.ahead.set(event.position, event);
+    }
+    for (let next = this.ahead.get(this.position + 1); next; next = this.ahead.get(this.position + 1)) {
+      this.ahead.delete(next.position);
+      this.buffer.push(next);
+      this.position = next.position;
+      for (const listener of this.listeners) listener(next);
+    }
+    if (this.buffer.length > 2 * kept) this.buffer = this.buffer.slice(-kept);
+    if (this.position > before) this.wake();
+    // something is missing in between: another process wrote it, or its answer is still on the way
+    if (this.ahead.size > 0) this.schedule(0);
+  }
+
+  private wake(): void {
+    for (const sleeper of [...this.sleepers]) sleeper();
+  }
+
+  private schedule(ms: number): void {
+    if (this.stopped || this.polling) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.polling = this.poll().finally(() => {
+        this.polling = undefined;
+        this.schedule(this.pause);
+      });
+    }, ms);
+  }
+
+  private async poll(): Promise<void> {
+    try {
+      const events = await this.store.readLog(this.position, page);
+      const news = events.some((event) => event.position > this.position);
+      this.accept(events);
+      for (const position of this.ahead.keys()) if (position <= this.position) this.ahead.delete(position);
+      this.pause = news ? poll.min : Math.min(this.pause * 2, poll.max);
+    } catch (error) {
+      this.pause = poll.max;
+      if (!this.stopped) this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,134 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { StoredEvent } from '../event-store/event';
+import type { OpenLetter } from './dead-letter-box';
+import { Fenced, assertLease, moveCheckpoint } from './fencing';
+import type { Lease } from './leases';
+import type { Projection } from './projection';
+import { Runner, type RunnerDependencies } from './runner';
+
+const page = 1000;
+/** A quiet log: other processes that wait for this view learn from the checkpoint that it has seen everything. */
+const idleSaveMs = 50;
+
+/** Feeds one projection from the log. */
+export class ProjectionRunner extends Runner {
+  readonly kind = 'projection';
+  private readonly types: ReadonlySet<string>;
+
+  constructor(
+    name: string,
+    private readonly projection: Projection,
+    deps: RunnerDependencies,
+  ) {
+    super(name, deps);
+    this.types = new Set(projection.eventTypes);
+  }
+
+  protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
+    const { tail } = this.deps;
+    const replays = new Set<string>();
+    let wake = () => {};
+    const polling = this.pollReplays((partition) => {
+      replays.add(partition);
+      wake();
+    }, signal);
+    let limit = page;
+    let attempt = 0;
+    let saved = lease.position;
+    while (!signal.aborted) {
+      for (const partition of replays) {
+        replays.delete(partition);
+        await this.replay(lease, partition);
+      }
+      const events = await this.read(limit);
+      const last = events.at(-1)?.position;
+      if (last === undefined) {
+        const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
+        if (saved === this.position) {
+          await Promise.race(news);
+        } else if (await Promise.race([...news, delay(idleSaveMs, 'quiet')])) {
+          saved = await this.save(lease, saved);
+        }
+        continue;
+      }
+      const relevant = events.filter((event) => this.types.has(event.eventType));
+      // What does not concern this view is only remembered now and then: reading it again costs little.
+      if (relevant.length === 0 && last - saved < page) {
+        this.advance(last);
+        continue;
+      }
+      try {
+        await this.apply(lease, relevant, last);
+        saved = last;
+        this.advance(last);
+        limit = Math.min(limit * 2, page);
+        attempt = 0;
+      } catch (error) {
+        if (error instanceof Fenced) throw error;
+        attempt += this.isEventsFault(error) ? 1 : 0;
+        this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
+        if (attempt >= this.deps.retry.attempts && limit > 1) {
+          // Halve until the guilty event stands alone; it gets the full number of tries again.
+          limit = Math.max(1, events.length >> 1);
+          attempt = limit > 1 ? attempt - 1 : 0;
+        } else if (attempt >= this.deps.retry.attempts) {
+          await this.bury(lease, relevant[0]!, { error, attempts: attempt });
+          attempt = 0;
+        }
+        await this.backOff(Math.max(attempt, 1), error, signal);
+      }
+    }
+    await this.save(lease, saved);
+    await polling;
+  }
+
+  protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
+    await this.deps.database.relaxedTransaction(async (client) => {
+      await assertLease(client, lease);
+      await this.projection.project([event], client);
+      await this.letters.replayed(client, letter);
+    });
+  }
+
+  private async read(limit: number): Promise<readonly StoredEvent[]> {
+    try {
+      return await this.deps.tail.read(this.position, limit);
+    } catch (error) {
+      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+      return [];
+    }
+  }
+
+  /** @returns the position that is stored now */
+  private async save(lease: Lease, saved: number): Promise<number> {
+    const { position } = this;
+    try {
+      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position));
+      return position;
+    } catch (error) {
+      if (error instanceof Fenced) throw error;
+      return saved;
+    }
+  }
+
+  private async apply(lease: Lease, relevant: readonly StoredEvent[], last: number): Promise<void> {
+    const flowing = relevant.filter((event) => !this.letters.parked.has(event.aggregateId));
+    await this.deps.database.relaxedTransaction(async (client) => {
+      await moveCheckpoint(client, lease, last);
+      for (const event of relevant) {
+        if (this.letters.parked.has(event.aggregateId)) await this.letters.put(client, event, event.aggregateId);
+      }
+      if (flowing.length > 0) await this.projection.project(flowing, client);
+    });
+  }
+
+  private async bury(lease: Lease, event: StoredEvent, failure: { error: unknown; attempts: number }): Promise<void> {
+    await this.deps.database.relaxedTransaction(async (client) => {
+      await moveCheckpoint(client, lease, event.position);
+      await this.letters.put(client, event, event.aggregateId, failure);
+    });
+    this.letters.parked.add(event.aggregateId);
+    this.logger.error(`Event ${event.position} (${event.eventType}) is a dead letter; ${event.aggregateId} is parked`);
+    this.advance(event.position);
+  }
+}

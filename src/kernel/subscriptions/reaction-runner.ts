@@ -1,0 +1,197 @@
+import { ExecutionContext, runInContext } from '../context';
+import type { StoredEvent } from '../event-store/event';
+import { deriveId } from '../ids';
+import type { OpenLetter } from './dead-letter-box';
+import { Fenced, assertLease, moveCheckpoint } from './fencing';
+import type { Lease } from './leases';
+import type { Handler, ReactionMetadata } from './reaction';
+import { Runner, type RunnerDependencies } from './runner';
+
+/** Events in hand at once: enough that their appends share commits. */
+const windowSize = 128;
+const page = 500;
+const saveEveryMs = 100;
+
+/**
+ * Feeds one reaction from the log. Partitions run side by side, each in order; the checkpoint stands before the oldest
+ * event that is still in hand, so a crash repeats some events and never skips one.
+ */
+export class ReactionRunner extends Runner {
+  readonly kind = 'reaction';
+
+  constructor(
+    private readonly metadata: ReactionMetadata,
+    private readonly handler: Handler,
+    deps: RunnerDependencies,
+  ) {
+    super(metadata.name, deps);
+  }
+
+  protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
+    // ascending, since events enter in log order
+    const inHand = new Set<number>();
+    const chains = new Map<string, Promise<void>>();
+    let read = lease.position;
+    let failure: Error | undefined;
+    let wake = () => {};
+    const saver = this.saver(lease, (error) => {
+      failure = error;
+      wake();
+    });
+
+    const enqueue = (partition: string, task: () => Promise<void>): void => {
+      const chain: Promise<void> = (chains.get(partition) ?? Promise.resolve())
+        .then(() => (failure === undefined ? task() : undefined))
+        .catch((error: Error) => void (failure ??= error))
+        .finally(() => {
+          if (chains.get(partition) === chain) chains.delete(partition);
+          wake();
+        });
+      chains.set(partition, chain);
+    };
+    const settle = () => {
+      const [oldest] = inHand;
+      this.advance(oldest === undefined ? read : oldest - 1);
+      saver.touch();
+    };
+    // in the partition's own chain, so that what happens meanwhile stays behind it
+    const polling = this.pollReplays((partition) => enqueue(partition, () => this.replay(lease, partition)), signal);
+
+    while (!signal.aborted && failure === undefined) {
+      const events = await this.read(read);
+      if (events.length === 0) {
+        await Promise.race([this.deps.tail.wait(read, signal), new Promise<void>((resolve) => (wake = resolve))]);
+        continue;
+      }
+      for (const event of events) {
+        while (inHand.size >= windowSize && !signal.aborted && failure === undefined) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            signal.addEventListener('abort', () => resolve(), { once: true });
+          });
+        }
+        if (signal.aborted || failure !== undefined) break;
+        read = event.position;
+        if (!this.metadata.events.has(event.eventType)) continue;
+        inHand.add(event.position);
+        const partition = this.partitionOf(event);
+        enqueue(partition, async () => {
+          if (!(await this.handle(lease, event, partition, signal))) return;
+          inHand.delete(event.position);
+          settle();
+        });
+      }
+      settle();
+    }
+    await Promise.all([...chains.values(), polling]);
+    await saver.stop();
+    if (failure !== undefined) throw failure;
+  }
+
+  protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
+    await this.deliver(event);
+    await this.deps.database.relaxedTransaction(async (client) => {
+      await assertLease(client, lease);
+      await this.letters.replayed(client, letter);
+    });
+  }
+
+  private partitionOf(event: StoredEvent): string {
+    const { partitionBy } = this.metadata;
+    const value = partitionBy === undefined ? undefined : event.payload[partitionBy];
+    return typeof value === 'string' ? value : event.aggregateId;
+  }
+
+  private async read(after: number): Promise<readonly StoredEvent[]> {
+    try {
+      return await this.deps.tail.read(after, page);
+    } catch (error) {
+      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+      return [];
+    }
+  }
+
+  /** @returns true when the event is done with: handled, or kept as a dead letter */
+  private async handle(lease: Lease, event: StoredEvent, partition: string, signal: AbortSignal): Promise<boolean> {
+    for (let attempt = 1; !signal.aborted; ) {
+      try {
+        if (this.letters.parked.has(partition)) await this.bury(lease, event, partition);
+        else await this.deliver(event);
+        return true;
+      } catch (error) {
+        if (error instanceof Fenced) throw error;
+        this.logger.warn(`${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`);
+        try {
+          if (attempt >= this.deps.retry.attempts && this.isEventsFault(error)) {
+            await this.bury(lease, event, partition, { error, attempts: attempt });
+            return true;
+          }
+        } catch (notBuried) {
+          if (notBuried instanceof Fenced) throw notBuried;
+        }
+        await this.backOff(attempt, error, signal);
+        if (this.isEventsFault(error)) attempt++;
+      }
+    }
+    return false;
+  }
+
+  private async deliver(event: StoredEvent): Promise<void> {
+    const eventClass = this.metadata.events.get(event.eventType)!;
+    const message = Object.assign(Object.create(eventClass.prototype as object) as object, event.payload);
+    const context = new ExecutionContext(
+      `system:${this.name}`,
+      deriveId(event.id, this.name),
+      event.metadata.correlationId,
+      event.id,
+    );
+    await runInContext(context, async () => this.handler.handle(message));
+  }
+
+  private async bury(
+    lease: Lease,
+    event: StoredEvent,
+    partition: string,
+    failure?: { error: unknown; attempts: number },
+  ): Promise<void> {
+    await this.deps.database.relaxedTransaction(async (client) => {
+      await assertLease(client, lease);
+      await this.letters.put(client, event, partition, failure);
+    });
+    this.letters.parked.add(partition);
+    if (failure) {
+      this.logger.error(`Event ${event.position} (${event.eventType}) is a dead letter; ${partition} is parked`);
+    }
+  }
+
+  /** Writes the checkpoint a moment after it moved: many events share one write, and a crash repeats a few. */
+  private saver(lease: Lease, fail: (error: Fenced) => void) {
+    let saved = lease.position;
+    let timer: NodeJS.Timeout | undefined;
+    let writing: Promise<void> = Promise.resolve();
+    const save = async () => {
+      timer = undefined;
+      const position = this.position;
+      if (position === saved) return;
+      try {
+        await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position));
+        saved = position;
+      } catch (error) {
+        if (error instanceof Fenced) fail(error);
+        else this.logger.warn(`Cannot write the checkpoint, trying again: ${(error as Error).message}`);
+      }
+    };
+    return {
+      touch: () => {
+        timer ??= setTimeout(() => {
+          writing = save();
+        }, saveEveryMs);
+      },
+      stop: async () => {
+        clearTimeout(timer);
+        await writing;
+        await save();
+      },
+    };
+  }
+}

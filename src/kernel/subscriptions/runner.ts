@@ -1,0 +1,158 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
+import { isConnectionError } from '../database/connection-errors';
+import type { Database } from '../database/database';
+import type { StoredEvent } from '../event-store/event';
+import type { EventStore } from '../event-store/event-store';
+import { DeadLetterBox, type OpenLetter } from './dead-letter-box';
+import { Fenced } from './fencing';
+import type { Lease, LeaseHolder } from './leases';
+import type { LogTail } from './log-tail';
+
+export interface RetryOptions {
+  /** Tries of one event before it becomes a dead letter. */
+  readonly attempts: number;
+  /** First pause in ms; doubles with each further one, with full jitter. */
+  readonly backoffMs: number;
+  readonly maxBackoffMs: number;
+}
+
+export interface RunnerDependencies {
+  readonly database: Database;
+  readonly store: EventStore;
+  readonly tail: LogTail;
+  readonly retry: RetryOptions;
+  /** The lease is no use to this worker any more. */
+  forget(name: string): void;
+}
+
+const replayPollMs = 1000;
+
+/** What every durable reader of the log does alike: it runs while it has the lease, retries, and lets others wait for it. */
+export abstract class Runner implements LeaseHolder {
+  abstract readonly kind: 'projection' | 'reaction';
+  protected readonly logger: Logger;
+  protected readonly letters: DeadLetterBox;
+  protected lease: Lease | undefined;
+  private readonly waiters = new Set<{ position: number; resolve: () => void }>();
+  private abort = new AbortController();
+  private running: Promise<void> = Promise.resolve();
+  private done = 0;
+
+  constructor(
+    readonly name: string,
+    protected readonly deps: RunnerDependencies,
+  ) {
+    this.logger = new Logger(`Subscription ${name}`);
+    this.letters = new DeadLetterBox(deps.database, name);
+  }
+
+  /** True while this process runs the subscription. */
+  get active(): boolean {
+    return this.lease !== undefined;
+  }
+
+  /** Everything up to here has been handled for good. */
+  get position(): number {
+    return this.done;
+  }
+
+  claimed(lease: Lease): void {
+    const abort = (this.abort = new AbortController());
+    this.running = this.running.then(() => this.work(lease, abort.signal));
+  }
+
+  lost(): void {
+    this.abort.abort();
+  }
+
+  /** Finishes what is in hand, writes the checkpoint and stops. */
+  async stop(): Promise<void> {
+    this.abort.abort();
+    await this.running;
+  }
+
+  /** Resolves once everything up to `position` has been handled by this process. */
+  reached(position: number): Promise<void> {
+    if (this.done >= position) return Promise.resolve();
+    return new Promise((resolve) => this.waiters.add({ position, resolve }));
+  }
+
+  /** Reads on until told to stop; throws only what makes this worker unfit to go on. */
+  protected abstract run(lease: Lease, signal: AbortSignal): Promise<void>;
+
+  /** Handles one letter anew, together with marking it as replayed. */
+  protected abstract redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void>;
+
+  protected advance(position: number): void {
+    this.done = position;
+    for (const waiter of this.waiters) {
+      if (waiter.position > position) continue;
+      this.waiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
+  /** Pauses before the next try. `retryAfterMs` of the error, such as an open circuit breaker's, takes precedence. */
+  protected async backOff(attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
+    const { backoffMs, maxBackoffMs } = this.deps.retry;
+    const ceiling = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 20), maxBackoffMs);
+    const ms = retryAfterMs(error) ?? ceiling * (0.5 + Math.random() / 2);
+    await delay(ms, undefined, { signal }).catch(() => undefined);
+  }
+
+  /** An outage of the database or a target that asks for patience says nothing against the event. */
+  protected isEventsFault(error: unknown): boolean {
+    return !isConnectionError(error) && retryAfterMs(error) === undefined;
+  }
+
+  /** Replays in order what an operator asked for, until something fails again; a drained partition flows again. */
+  protected async replay(lease: Lease, partition: string): Promise<void> {
+    for (const letter of await this.letters.requested(partition)) {
+      try {
+        const [event] = await this.deps.store.readLog(letter.position - 1, 1);
+        await this.redeliver(lease, event!, letter);
+      } catch (error) {
+        if (error instanceof Fenced) throw error;
+        this.logger.warn(`Replay of event ${letter.position} failed again: ${(error as Error).message}`);
+        return this.letters.failedAgain(letter, error);
+      }
+    }
+    await this.letters.release(partition);
+  }
+
+  /** Looks once a second for parked partitions that an operator had replayed or discarded. */
+  protected async pollReplays(due: (partition: string) => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await delay(replayPollMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted || this.letters.parked.size === 0) continue;
+      try {
+        const waiting = await this.letters.waiting();
+        for (const partition of this.letters.parked) if (!waiting.has(partition)) due(partition);
+      } catch (error) {
+        this.logger.warn(`Cannot look for replays: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  private async work(lease: Lease, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    try {
+      await this.letters.open();
+      this.lease = lease;
+      this.done = lease.position;
+      await this.run(lease, signal);
+    } catch (error) {
+      if (error instanceof Fenced) this.logger.log(error.message);
+      else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
+      this.deps.forget(this.name);
+    } finally {
+      this.lease = undefined;
+    }
+  }
+}
+
+function retryAfterMs(error: unknown): number | undefined {
+  const ms = (error as { retryAfterMs?: unknown } | null)?.retryAfterMs;
+  return typeof ms === 'number' ? ms : undefined;
+}
