@@ -116,13 +116,19 @@ export async function prepareHome(directory: string, log: Log): Promise<Home> {
   if (here || !existsSync(join(elsewhere, 'data'))) {
     const reach = () => run({ ...home, path: '/' }, '/bin/sh', ['-c', 'cd -- "$1"', 'sh', path]);
     let { ok, output } = await reach();
+    if (output.startsWith('spawn ')) {
+      throw new EmbeddedPostgresError(
+        `Postgres refuses to run as root, and this root may not start it as ${home.account.name} (${output}): ` +
+          'start as an ordinary user or set DATABASE_URL',
+      );
+    }
     if (!ok && readdirSync(path).length === 0) {
       // An empty one, 0700 and root's, may only have been made for us: mkdtemp does it, or a volume.
       chownSync(path, home.account.uid, home.account.gid);
       ({ ok, output } = await reach());
     }
     if (ok) return home;
-    if (here || output.startsWith('spawn ')) {
+    if (here) {
       throw new EmbeddedPostgresError(
         `User ${home.account.name}, as whom Postgres has to run, cannot reach ${path} (${oneLine(output)}): ` +
           'open the directories above it (chmod o+x), start as an ordinary user, or set DATABASE_URL',

@@ -8,6 +8,6 @@ export const neverAborted: AbortSignal = allowMany(new AbortController().signal)
  * eleventh is load and not the leak that Node warns of (cockatiel shares one signal among all calls without one).
  */
 export function allowMany(signal: AbortSignal): AbortSignal {
-  setMaxListeners(0, signal);
+  setMaxListeners(Infinity, signal);
   return signal;
 }

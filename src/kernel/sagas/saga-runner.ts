@@ -86,7 +86,9 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
       const command = this.stepOf(state, step).compensate?.(state.data as never, { key, outputs: state.outputs });
       if (command) await this.send(`${key}/undo`, command);
     } catch (error) {
-      const retryInMs = retryAfterMs(error) ?? backoff(attempt, compensationCeilingMs);
+      // A refusal will not get better by asking again: a person has to look.
+      const retryInMs =
+        error instanceof DomainError ? undefined : (retryAfterMs(error) ?? backoff(attempt, compensationCeilingMs));
       await this.sagas.decide(id, { type: 'fail-compensation', step, error: describe(error), retryInMs });
       return;
     }

@@ -83,7 +83,7 @@ export type SagaCommand =
   | { type: 'fail-step'; step: string; error: SagaFailure; outcome: Outcome }
   | { type: 'try-again'; step: string; error: SagaFailure; retryInMs: number; exempt: boolean }
   | { type: 'complete-compensation'; step: string }
-  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs: number }
+  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number }
   | { type: 'cancel'; reason: string }
   | { type: 'due' }
   | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
@@ -181,7 +181,7 @@ function decide(
     case 'fail-compensation': {
       if (!undoes(state, command.step)) return [];
       const { step, error, retryInMs } = command;
-      if (state.current.attempt < compensationAttempts) {
+      if (state.current.attempt < compensationAttempts && retryInMs !== undefined) {
         return [{ type: 'saga.compensation-failed', ...about, step, error, retryInMs }];
       }
       return [

@@ -1,3 +1,4 @@
+import { getEventListeners, getMaxListeners } from 'node:events';
 import { isBulkheadRejectedError } from 'cockatiel';
 import { Bulkhead, BulkheadFullError } from '../../../src/kernel/resilience/bulkhead';
 
@@ -54,6 +55,30 @@ describe('A bulkhead', () => {
     await end('running');
     await end('behind');
     expect(begun).toEqual(['running', 'behind', 'last']);
+  });
+
+  it('takes nobody from the queue when a call is aborted that has begun already', async () => {
+    const { begun, call, end } = given(1, 2);
+    const caller = new AbortController();
+    void call('running');
+    void call('aborted later', caller.signal);
+    void call('behind');
+    await end('running');
+    caller.abort();
+    await end('aborted later');
+    expect(begun).toEqual(['running', 'aborted later', 'behind']);
+  });
+
+  it('lets any number wait with one signal, and leaves no listener on it', async () => {
+    const { bulkhead, call, end } = given(1, 100);
+    const { signal } = new AbortController();
+    void call('running');
+    const waiting = Array.from({ length: 50 }, () => bulkhead.execute(() => 'ok', signal));
+    expect(getMaxListeners(signal)).toBe(Infinity);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(50);
+    await end('running');
+    await Promise.all(waiting);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
   it('hands a slot to the first in the queue, not to a newcomer', async () => {

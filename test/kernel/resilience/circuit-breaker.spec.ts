@@ -297,6 +297,16 @@ describe('A half-open breaker', () => {
     expect(breaker.snapshot()).toMatchObject({ state: 'OPEN', retryAfterMs: 999 });
   });
 
+  it('gives a probe up after timeout when halfOpenMaxMs is not given', async () => {
+    const { breaker, halfOpen, start, pass } = given({ halfOpenMaxMs: undefined });
+    await halfOpen();
+    start();
+    pass(999);
+    expect(breaker.state).toBe('HALF_OPEN');
+    pass(1);
+    expect(breaker.state).toBe('OPEN');
+  });
+
   it('may wait for its first probe as long as it likes', async () => {
     const { breaker, halfOpen, pass } = given();
     await halfOpen();
@@ -342,6 +352,19 @@ describe('An operator', () => {
       world.pass(10_000);
       expect(world.breaker.snapshot()).toMatchObject({ state: 'OPEN', isolated: true });
     }
+  });
+
+  it('isolates an open breaker without a new opening, and twice like once', async () => {
+    const { breaker, open, pass, now } = given();
+    await open();
+    const openedAt = now();
+    const changes: BreakerStateChange[] = [];
+    breaker.onStateChange((change) => void changes.push(change));
+    pass(10);
+    breaker.isolate();
+    breaker.isolate();
+    expect(breaker.snapshot()).toMatchObject({ openedAt, failures: 3 });
+    expect(changes).toEqual([{ name: 'carrier', from: 'OPEN', to: 'OPEN', isolated: true, at: openedAt + 10 }]);
   });
 
   it('isolates for good against probes that succeed later', async () => {

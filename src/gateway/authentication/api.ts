@@ -1,0 +1,64 @@
+import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+
+export class RegisterRequest {
+  /** @example 'ada@example.com' */
+  @IsEmail()
+  @MaxLength(254)
+  email!: string;
+
+  /** @example 'correct horse battery staple' */
+  @Length(10, 200)
+  password!: string;
+
+  /** @example 'Ada Lovelace' */
+  @Length(1, 200)
+  name!: string;
+}
+
+export class RegisterResponse {
+  /** @example '0198c2f0-7f1e-7d5a-9f43-0b6de4a8c111' */
+  id!: string;
+}
+
+/** OAuth2 password grant (RFC 6749, 4.3), form-encoded or JSON; `username` is the e-mail address. */
+export class TokenRequest {
+  @IsOptional()
+  @IsIn(['password'])
+  grant_type?: string;
+
+  /** @example 'ada@example.com' */
+  @IsString()
+  @MaxLength(254)
+  username!: string;
+
+  /** @example 'correct horse battery staple' */
+  @IsString()
+  @MaxLength(200)
+  password!: string;
+
+  /** Accepted and ignored, as Swagger UI and OAuth2 clients send it. */
+  @IsOptional()
+  @IsString()
+  scope?: string;
+
+  /** Accepted and ignored. */
+  @IsOptional()
+  @IsString()
+  client_id?: string;
+
+  /** Accepted and ignored. */
+  @IsOptional()
+  @IsString()
+  client_secret?: string;
+}
+
+export class TokenResponse {
+  access_token!: string;
+
+  /** @example 'Bearer' */
+  token_type!: string;
+
+  /** Seconds until it expires.
+   * @example 3600 */
+  expires_in!: number;
+}

@@ -1,0 +1,35 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { JwtModule } from '@nestjs/jwt';
+import { TerminusModule } from '@nestjs/terminus';
+import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions, AccessTokens } from './authentication/access-tokens';
+import { AuthController } from './authentication/auth.controller';
+import { AuthenticationGuard } from './authentication/authentication.guard';
+import { HealthController } from './health.controller';
+import { IdempotencyKeys } from './idempotency/idempotency-keys';
+import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
+import { ProblemDetailsFilter } from './problem-details.filter';
+import { ResponseInterceptor } from './response.interceptor';
+import { validation } from './validation';
+
+/** The front door: what a request passes before a module sees it, in this order. */
+@Module({})
+export class GatewayModule {
+  static forRoot(options: AccessTokenOptions): DynamicModule {
+    return {
+      module: GatewayModule,
+      imports: [JwtModule.register({}), TerminusModule],
+      controllers: [AuthController, HealthController],
+      providers: [
+        AccessTokens,
+        IdempotencyKeys,
+        { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
+        { provide: APP_GUARD, useClass: AuthenticationGuard },
+        { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
+        { provide: APP_INTERCEPTOR, useClass: ResponseInterceptor },
+        { provide: APP_PIPE, useValue: validation },
+        { provide: APP_FILTER, useClass: ProblemDetailsFilter },
+      ],
+    };
+  }
+}

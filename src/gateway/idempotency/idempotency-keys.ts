@@ -1,0 +1,93 @@
+import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Database } from '../../kernel/database/database';
+
+export interface StoredAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+export type Claim = 'claimed' | 'running' | 'other-body' | StoredAnswer;
+
+/** A request that died with its process is taken over after this long. */
+const lockSeconds = 15;
+const keptHours = 48;
+const sweepMs = 600_000;
+
+/**
+ * What was answered to which key. The table saves work, it does not guard the effect: ids of what a request creates
+ * derive from its key, so that a repeat which finds no row here still does nothing twice. Hence the relaxed commits.
+ */
+@Injectable()
+export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShutdown {
+  private readonly logger = new Logger('IdempotencyKeys');
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly database: Database) {}
+
+  async claim(id: string, fingerprint: string): Promise<Claim> {
+    const { rows } = await this.database.relaxed.query<{
+      claimed: boolean;
+      fingerprint: string;
+      status: number | null;
+      headers: Record<string, string>;
+      body: unknown;
+    }>({
+      name: 'idempotency.claim',
+      text: `with mine as (
+          insert into gateway.idempotency_keys as k (id, fingerprint, locked_until)
+          values ($1, $2, clock_timestamp() + interval '${lockSeconds} s')
+          on conflict (id) do update set locked_until = excluded.locked_until
+            where k.status is null and k.locked_until < clock_timestamp() and k.fingerprint = excluded.fingerprint
+          returning fingerprint)
+        select true as claimed, fingerprint, null::smallint as status, null::jsonb as headers, null::jsonb as body from mine
+        union all
+        select false, fingerprint, status, headers, body from gateway.idempotency_keys
+        where id = $1 and not exists (select from mine)`,
+      values: [id, fingerprint],
+    });
+    const row = rows[0];
+    // inserted by another request after this statement's snapshot: that one is running
+    if (!row) return 'running';
+    if (row.claimed) return 'claimed';
+    if (row.fingerprint !== fingerprint) return 'other-body';
+    if (row.status === null) return 'running';
+    return { status: row.status, headers: row.headers, body: row.body };
+  }
+
+  async keep(id: string, answer: StoredAnswer): Promise<void> {
+    await this.database.relaxed.query({
+      name: 'idempotency.keep',
+      text: 'update gateway.idempotency_keys set status = $2, headers = $3, body = $4 where id = $1',
+      values: [id, answer.status, answer.headers, JSON.stringify(answer.body ?? null)],
+    });
+  }
+
+  async release(id: string): Promise<void> {
+    await this.database.relaxed.query('delete from gateway.idempotency_keys where id = $1 and status is null', [id]);
+  }
+
+  onApplicationBootstrap(): void {
+    this.timer = setInterval(() => void this.sweep(), sweepMs);
+    this.timer.unref();
+  }
+
+  onApplicationShutdown(): void {
+    clearInterval(this.timer);
+  }
+
+  /** In small batches: one giant DELETE would hold up writers. */
+  private async sweep(): Promise<void> {
+    try {
+      for (let deleted = 1; deleted > 0; ) {
+        const result = await this.database.relaxed.query(
+          `delete from gateway.idempotency_keys where id in (
+             select id from gateway.idempotency_keys where created_at < now() - interval '${keptHours} h' limit 1000)`,
+        );
+        deleted = result.rowCount ?? 0;
+      }
+    } catch (error) {
+      this.logger.warn(`Cannot remove old keys, trying again later: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { STATUS_CODES } from 'node:http';
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { currentContext } from '../kernel/context';
+import { isConnectionError } from '../kernel/database/connection-errors';
+import { DomainError, type DomainErrorKind } from '../kernel/domain-error';
+import { EventDataError } from '../kernel/event-store/event';
+import { VersionMismatch } from '../kernel/event-store/errors';
+import { type Problem, type ProblemDetail, ProblemError } from '../kernel/http/problem';
+
+const statusOf: Record<DomainErrorKind, number> = { 'not-found': 404, invalid: 422, conflict: 409 };
+
+interface Answer {
+  readonly status: number;
+  readonly body: Problem;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What went wrong, before it gets its address and trace. */
+interface Finding {
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The one shape of errors: RFC 9457. Nothing of an unexpected error gets out but the id to find it by. */
+@Catch()
+export class ProblemDetailsFilter implements ExceptionFilter {
+  private readonly logger = new Logger('Http');
+
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const { status, body, headers } = toProblem(error, request);
+    if (status >= 500) {
+      const text = error instanceof Error ? error.stack : String(error);
+      this.logger.error(`${request.method} ${body.instance} failed, trace ${body.traceId}: ${text}`);
+    }
+    const reply = http.getResponse<FastifyReply>();
+    if (reply.sent) return;
+    void reply.status(status).headers(headers).type('application/problem+json; charset=utf-8').send(body);
+  }
+}
+
+export function toProblem(error: unknown, request: FastifyRequest): Answer {
+  const { status, code, detail, details, headers = {} } = find(error);
+  const body: Problem = {
+    type: `https://orderloom.dev/problems/${code}`,
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    detail,
+    instance: request.url.split('?')[0]!,
+    code,
+    traceId: currentContext().correlationId,
+    ...details,
+  };
+  return { status, body, headers };
+}
+
+function find(error: unknown): Finding {
+  if (error instanceof ProblemError) {
+    const { status, code, message: detail, details, headers } = error;
+    return { status, code, detail, details, headers };
+  }
+  if (error instanceof DomainError) {
+    return { status: statusOf[error.kind], code: error.code, detail: error.message, details: error.details };
+  }
+  if (error instanceof VersionMismatch) {
+    return { status: 412, code: 'version-mismatch', detail: `${error.message} Read it again and repeat the request.` };
+  }
+  if (error instanceof EventDataError) return { status: 400, code: 'unstorable-text', detail: `${error.message}.` };
+  const { retryAfterMs, statusCode, code } = (error ?? {}) as { retryAfterMs?: unknown; statusCode?: unknown; code?: unknown };
+  if (typeof retryAfterMs === 'number') return busy('overloaded', (error as Error).message, retryAfterMs);
+  if (isConnectionError(error)) return busy('database-unavailable', 'The database cannot be reached just now. Try again shortly.', 2000);
+  if (error instanceof HttpException) return fromHttp(error);
+  // Fastify's own refusals: malformed JSON, body too large, unsupported media type
+  if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
+    const name = typeof code === 'string' ? code.replace(/^FST_ERR_(CTP_)?/, '') : 'bad-request';
+    return { status: statusCode, code: name.toLowerCase().replaceAll('_', '-'), detail: (error as Error).message };
+  }
+  // text that Postgres cannot hold: it got past validation, but the caller sent it
+  if (code === '22021' || code === '22P05') {
+    return { status: 400, code: 'unstorable-text', detail: 'Text with a NUL or half a character cannot be stored.' };
+  }
+  return { status: 500, code: 'internal', detail: 'Something went wrong on our side; the traceId helps us find it.' };
+}
+
+function busy(code: string, detail: string, retryAfterMs: number): Finding {
+  return { status: 503, code, detail, headers: { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) } };
+}
+
+function fromHttp(error: HttpException): Finding {
+  const status = error.getStatus();
+  const response = error.getResponse() as { message?: unknown; errors?: ProblemDetail[] } | string;
+  const detail = typeof response === 'object' && typeof response.message === 'string' ? response.message : error.message;
+  const errors = typeof response === 'object' ? response.errors : undefined;
+  const code = errors ? 'validation' : (STATUS_CODES[status] ?? 'error').toLowerCase().replaceAll(' ', '-');
+  return { status, code, detail, details: errors && { errors } };
+}

@@ -1,0 +1,17 @@
+import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { ApiHeader } from '@nestjs/swagger';
+
+export const IDEMPOTENCY_KEY_REQUIRED = 'http:idempotency-key-required';
+
+/** For a POST that moves money or stock: a client that repeats it after a lost answer must not do it twice. */
+export const IdempotencyKeyRequired = () =>
+  applyDecorators(
+    SetMetadata(IDEMPOTENCY_KEY_REQUIRED, true),
+    ApiHeader({
+      name: 'Idempotency-Key',
+      required: true,
+      description:
+        'Any text of 1 to 255 characters, new for each thing you want done. A repeat with the same key and body does nothing again and gives the same answer.',
+      schema: { type: 'string', minLength: 1, maxLength: 255, example: 'my-first-order' },
+    }),
+  );

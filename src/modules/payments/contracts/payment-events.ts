@@ -1,0 +1,57 @@
+import { EventType } from '../../../kernel/event-store/event-type';
+
+/** Amounts are integer minor units of `currency`. */
+@EventType('payment.requested')
+export class PaymentRequested {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+    readonly amountMinor: number,
+    readonly currency: string,
+    readonly method: string,
+  ) {}
+}
+
+/** The money is ours. */
+@EventType('payment.completed')
+export class PaymentCompleted {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+    readonly amountMinor: number,
+    readonly currency: string,
+    readonly providerReference: string,
+  ) {}
+}
+
+/** Nothing was taken, and nothing will be. `code` is the provider's, e.g. `card_declined`. */
+@EventType('payment.failed')
+export class PaymentFailed {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+    readonly code: string,
+    readonly message: string,
+  ) {}
+}
+
+/** Called off before it was known whether anything was taken; what turns out to have been is refunded. */
+@EventType('payment.voided')
+export class PaymentVoided {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+  ) {}
+}
+
+/** The money was given back. */
+@EventType('payment.refunded')
+export class PaymentRefunded {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+    readonly amountMinor: number,
+    readonly currency: string,
+    readonly providerReference: string,
+  ) {}
+}

@@ -1,0 +1,27 @@
+/** Whose answer to a charge is final; anything else (no answer, an outage) is thrown, and the outcome unknown. */
+export type ChargeResult =
+  | { readonly outcome: 'charged'; readonly reference: string }
+  | { readonly outcome: 'declined'; readonly code: string; readonly message: string };
+
+export interface ChargeRequest {
+  /** Idempotency key: a repeat charges nothing and gives the first answer. */
+  readonly key: string;
+  /** Integer minor units. */
+  readonly amountMinor: number;
+  readonly currency: string;
+  /** The provider's token for the customer's means of payment. */
+  readonly method: string;
+}
+
+export interface RefundRequest {
+  /** Idempotency key of the refund. */
+  readonly key: string;
+  /** Idempotency key of the charge that is given back, in full. */
+  readonly chargeKey: string;
+}
+
+/** The company that moves the money. Every call may be repeated with its key. */
+export abstract class PaymentProvider {
+  abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<ChargeResult>;
+  abstract refund(request: RefundRequest, signal: AbortSignal): Promise<{ reference: string }>;
+}

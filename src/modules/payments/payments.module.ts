@@ -1,0 +1,24 @@
+import { Module } from '@nestjs/common';
+import { ChargeRequested, Charging, ProcessPaymentHandler, RefundCancelled, RefundPaymentHandler } from './charging';
+import { PaymentStreams } from './payment';
+import { PaymentProvider } from './payment-provider';
+import { PaymentsController } from './payments.controller';
+import { Payments, PaymentsProjection } from './payments-view';
+import { SandboxProvider } from './sandbox-provider';
+
+/** Money taken and given back. */
+@Module({
+  controllers: [PaymentsController],
+  providers: [
+    PaymentStreams,
+    Charging,
+    { provide: PaymentProvider, useClass: SandboxProvider },
+    ProcessPaymentHandler,
+    RefundPaymentHandler,
+    ChargeRequested,
+    RefundCancelled,
+    PaymentsProjection,
+    Payments,
+  ],
+})
+export class PaymentsModule {}

@@ -1,0 +1,95 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import { DataSource } from 'typeorm';
+import { newId } from '../../kernel/ids';
+import { type ChargeRequest, type ChargeResult, PaymentProvider, type RefundRequest } from './payment-provider';
+
+const declines: Readonly<Record<string, string>> = {
+  sandbox_declined: 'The card was declined.',
+  sandbox_insufficient_funds: 'There is not enough money on the account.',
+};
+
+/** What the method token makes the sandbox do, besides taking the money. */
+const manners = {
+  sandbox_ok: {},
+  /** Answers after 2 s. */
+  sandbox_slow: { delayMs: 2000 },
+  /** Fails the first time, before anything is taken. */
+  sandbox_flaky: { failsFirst: true },
+  /** Takes the money, and never says so the first time. */
+  sandbox_timeout: { silentFirst: true },
+} as const;
+
+interface Entry {
+  outcome: string;
+  reference: string;
+}
+
+/**
+ * A provider that ships with the app and moves no money. What it does is chosen by the method token. Its ledger is
+ * kept in transactions of its own: what it took stays taken whatever becomes of the caller.
+ */
+@Injectable()
+export class SandboxProvider extends PaymentProvider {
+  private readonly seen = new Set<string>();
+
+  constructor(@InjectDataSource() private readonly dataSource: DataSource) {
+    super();
+  }
+
+  async charge(request: ChargeRequest, signal: AbortSignal): Promise<ChargeResult> {
+    const { key, method } = request;
+    const first = !this.seen.has(key);
+    this.seen.add(key);
+    const decline = declines[method];
+    const manner: { delayMs?: number; failsFirst?: boolean; silentFirst?: boolean } | undefined =
+      manners[method as keyof typeof manners];
+    const known = await this.find(key);
+    if (!known) {
+      if (manner?.failsFirst && first) throw new Error('The sandbox provider answers 500, as sandbox_flaky asks');
+      if (manner?.delayMs) await delay(manner.delayMs, undefined, { signal });
+    }
+    const outcome = manner ? 'charged' : decline ? method.replace('sandbox_', 'card_') : 'invalid_payment_method';
+    const entry = known ?? (await this.write('charge', key, key, outcome, request.amountMinor, request.currency));
+    if (manner?.silentFirst && !known) await delay(60_000, undefined, { signal });
+    if (entry.outcome === 'charged') return { outcome: 'charged', reference: entry.reference };
+    const message = decline ?? `There is no payment method ${method}; the sandbox knows ${Object.keys(manners).join(', ')}.`;
+    return { outcome: 'declined', code: entry.outcome, message };
+  }
+
+  async refund({ key, chargeKey }: RefundRequest): Promise<{ reference: string }> {
+    const known = await this.find(key);
+    if (known) return known;
+    const [charge] = await this.dataSource.query<{ outcome: string; amount_minor: string; currency: string }[]>(
+      `select outcome, amount_minor, currency from payments.sandbox_ledger where key = $1`,
+      [chargeKey],
+    );
+    if (charge?.outcome !== 'charged') throw new Error(`There is no charge ${chargeKey} to refund`);
+    return this.write('refund', key, chargeKey, 'refunded', Number(charge.amount_minor), charge.currency);
+  }
+
+  private async find(key: string): Promise<Entry | undefined> {
+    const [entry] = await this.dataSource.query<Entry[]>(
+      'select outcome, reference from payments.sandbox_ledger where key = $1',
+      [key],
+    );
+    return entry;
+  }
+
+  private async write(
+    kind: 'charge' | 'refund',
+    key: string,
+    chargeKey: string,
+    outcome: string,
+    amountMinor: number,
+    currency: string,
+  ): Promise<Entry> {
+    await this.dataSource.query(
+      `insert into payments.sandbox_ledger (key, kind, charge_key, outcome, amount_minor, currency, reference)
+       values ($1, $2, $3, $4, $5, $6, $7) on conflict (key) do nothing`,
+      [key, kind, chargeKey, outcome, amountMinor, currency, `sandbox_${newId()}`],
+    );
+    return (await this.find(key))!;
+  }
+}

@@ -1,0 +1,156 @@
+import { Transform, Type } from 'class-transformer';
+import { IsBoolean, IsInt, IsNotEmpty, IsOptional, IsString, Length, Max, MaxLength, Min, ValidateNested } from 'class-validator';
+import { Money } from '../../kernel/http/money';
+import { PageQuery } from '../../kernel/http/page';
+import type { Product } from './product.entity';
+
+export class CreateProductRequest {
+  /** @example 'TEA-EG-100' */
+  @Length(1, 64)
+  sku!: string;
+
+  /** @example 'Earl Grey, 100 g' */
+  @Length(1, 300)
+  name!: string;
+
+  @IsOptional()
+  @MaxLength(5000)
+  description: string = '';
+
+  @ValidateNested()
+  @IsNotEmpty()
+  @Type(() => Money)
+  price!: Money;
+}
+
+export class UpdateProductRequest {
+  /** @example 'Earl Grey, 100 g tin' */
+  @IsOptional()
+  @Length(1, 300)
+  name?: string;
+
+  @IsOptional()
+  @MaxLength(5000)
+  description?: string;
+
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => Money)
+  price?: Money;
+}
+
+const flag = ({ value }: { value: unknown }): unknown => (value === 'true' ? true : value === 'false' ? false : value);
+
+export class ListProductsQuery extends PageQuery {
+  /** Part of the name, description or sku, in any case. */
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  text?: string;
+
+  /** Exactly this sku. */
+  @IsOptional()
+  @IsString()
+  @Length(1, 64)
+  sku?: string;
+
+  /** Integer minor units. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  minPriceMinor?: number;
+
+  /** Integer minor units. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  maxPriceMinor?: number;
+
+  /** true: only what can be had now; false: only what cannot. */
+  @IsOptional()
+  @Transform(flag)
+  @IsBoolean()
+  available?: boolean;
+
+  /** true: the archived products instead of the active ones. */
+  @IsOptional()
+  @Transform(flag)
+  @IsBoolean()
+  archived?: boolean;
+}
+
+export class AdjustStockRequest {
+  /** How many come in or, negative, go out.
+   * @example 100 */
+  @IsInt()
+  @Min(-1_000_000_000)
+  @Max(1_000_000_000)
+  delta!: number;
+
+  /** @example 'delivery from supplier' */
+  @Length(1, 500)
+  reason!: string;
+}
+
+export class ProductResponse {
+  /** @example '00000000-0000-7000-8000-000000000001' */
+  id!: string;
+
+  /** @example 'TEA-EG-100' */
+  sku!: string;
+
+  /** @example 'Earl Grey, 100 g' */
+  name!: string;
+
+  description!: string;
+
+  price!: Money;
+
+  status!: 'active' | 'archived';
+
+  /** On hand and not reserved. */
+  available!: number;
+
+  /** Goes up with every change of the product; the ETag. */
+  version!: number;
+}
+
+export class StockResponse {
+  productId!: string;
+
+  sku!: string;
+
+  /** In the house, reserved or not. */
+  onHand!: number;
+
+  /** Set aside for orders under way. */
+  reserved!: number;
+
+  /** `onHand - reserved` */
+  available!: number;
+}
+
+export class StockMovementResponse {
+  id!: number;
+
+  kind!: 'adjusted' | 'reserved' | 'released' | 'committed';
+
+  onHandDelta!: number;
+
+  reservedDelta!: number;
+
+  /** The adjustment or reservation that it belongs to. */
+  reference!: string;
+
+  reason!: string | null;
+
+  at!: string;
+}
+
+export function productResponse(product: Product): ProductResponse {
+  const { id, sku, name, description, status, available, version } = product;
+  const price = { amountMinor: product.priceMinor, currency: product.currency };
+  return { id, sku, name, description, price, status, available, version };
+}

@@ -1,0 +1,131 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { In, QueryFailedError, Repository } from 'typeorm';
+import { currentContext } from '../../kernel/context';
+import { DomainError } from '../../kernel/domain-error';
+import { VersionMismatch } from '../../kernel/event-store/errors';
+import { EventStore } from '../../kernel/event-store/event-store';
+import { Product } from './product.entity';
+
+export interface ProductData {
+  readonly sku: string;
+  readonly name: string;
+  readonly description: string;
+  readonly priceMinor: number;
+  readonly currency: string;
+}
+
+export interface ProductFilter {
+  readonly text?: string;
+  readonly sku?: string;
+  readonly minPriceMinor?: number;
+  readonly maxPriceMinor?: number;
+  readonly available?: boolean;
+  readonly archived?: boolean;
+}
+
+/** What is for sale, and at which price. */
+@Injectable()
+export class Catalogue {
+  constructor(
+    @InjectRepository(Product) private readonly products: Repository<Product>,
+    private readonly events: EventStore,
+  ) {}
+
+  async get(id: string): Promise<Product> {
+    const product = await this.products.findOneBy({ id });
+    if (!product) throw unknownProduct(id);
+    return product;
+  }
+
+  findAll(ids: readonly string[]): Promise<Product[]> {
+    return this.products.findBy({ id: In([...ids]) });
+  }
+
+  /** By sku; behind `after`. */
+  list(filter: ProductFilter, limit: number, after?: string): Promise<Product[]> {
+    const query = this.products.createQueryBuilder('p').orderBy('p.sku').limit(limit);
+    query.where('p.status = :status', { status: filter.archived ? 'archived' : 'active' });
+    if (after !== undefined) query.andWhere('p.sku > :after', { after });
+    if (filter.sku !== undefined) query.andWhere('p.sku = :sku', { sku: filter.sku });
+    if (filter.text !== undefined) {
+      const like = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`;
+      query.andWhere('(p.name ilike :like or p.description ilike :like or p.sku ilike :like)', { like });
+    }
+    if (filter.minPriceMinor !== undefined) query.andWhere('p.priceMinor >= :min', { min: filter.minPriceMinor });
+    if (filter.maxPriceMinor !== undefined) query.andWhere('p.priceMinor <= :max', { max: filter.maxPriceMinor });
+    if (filter.available !== undefined) query.andWhere(filter.available ? 'p.available > 0' : 'p.available <= 0');
+    return query.getMany();
+  }
+
+  /** @throws DomainError `sku-taken` */
+  async create(data: ProductData, id = currentContext().nextId('product')): Promise<Product> {
+    try {
+      await this.events.transaction(async (manager) => {
+        await manager.insert(Product, { id, ...data, status: 'active', version: 1 });
+        return { result: undefined, announce: [announce(id, { type: 'product.created', productId: id, ...data })] };
+      });
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error;
+      // the same request, told again: it is this very product
+      if (!(await this.products.existsBy({ id }))) {
+        throw new DomainError('conflict', 'sku-taken', `There is a product with sku ${data.sku} already.`);
+      }
+    }
+    return this.get(id);
+  }
+
+  async change(id: string, data: Partial<Omit<ProductData, 'sku'>>, expectedVersion: number): Promise<Product> {
+    await this.edit(id, expectedVersion, (product) => {
+      const changed = Object.entries(data).filter(
+        ([name, value]) => value !== undefined && product[name as keyof Product] !== value,
+      );
+      if (changed.length === 0) return undefined;
+      Object.assign(product, Object.fromEntries(changed));
+      return { type: 'product.changed', productId: id, ...Object.fromEntries(changed) };
+    });
+    return this.get(id);
+  }
+
+  /** No more orders for it; what is reserved stays so. */
+  async archive(id: string, expectedVersion: number): Promise<void> {
+    await this.edit(id, expectedVersion, (product) => {
+      if (product.status === 'archived') return undefined;
+      product.status = 'archived';
+      return { type: 'product.archived', productId: id };
+    });
+  }
+
+  async isEmpty(): Promise<boolean> {
+    return !(await this.products.exists());
+  }
+
+  private async edit(
+    id: string,
+    expectedVersion: number,
+    apply: (product: Product) => { type: string; productId: string } | undefined,
+  ): Promise<void> {
+    await this.events.transaction(async (manager) => {
+      const product = await manager.findOne(Product, { where: { id }, lock: { mode: 'pessimistic_write' } });
+      if (!product) throw unknownProduct(id);
+      if (product.version !== expectedVersion) throw new VersionMismatch(expectedVersion, product.version);
+      const event = apply(product);
+      if (!event) return { result: undefined, announce: [] };
+      product.version += 1;
+      await manager.save(product);
+      return { result: undefined, announce: [announce(id, event)] };
+    });
+  }
+}
+
+function announce(id: string, event: { type: string; productId: string }) {
+  return { aggregate: { type: 'product', id }, events: [event] };
+}
+
+function unknownProduct(id: string): DomainError {
+  return new DomainError('not-found', 'product-unknown', `There is no product ${id}.`);
+}
+
+function isUniqueViolation(error: unknown): boolean {
+  return error instanceof QueryFailedError && (error.driverError as { code?: string }).code === '23505';
+}

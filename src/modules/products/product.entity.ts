@@ -1,0 +1,43 @@
+import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
+
+const integer = { to: (value: number) => value, from: (value: string) => Number(value) };
+
+@Entity({ schema: 'products', name: 'products' })
+export class Product {
+  @PrimaryColumn('uuid')
+  id!: string;
+
+  @Column('text')
+  sku!: string;
+
+  @Column('text')
+  name!: string;
+
+  @Column('text')
+  description!: string;
+
+  @Column('bigint', { name: 'price_minor', transformer: integer })
+  priceMinor!: number;
+
+  @Column('char', { length: 3 })
+  currency!: string;
+
+  @Column('text')
+  status!: 'active' | 'archived';
+
+  /** In the house, whether or not somebody has it reserved. */
+  @Column({ type: 'integer', name: 'on_hand', update: false, insert: false })
+  onHand!: number;
+
+  @Column({ type: 'integer', update: false, insert: false })
+  reserved!: number;
+
+  @Column({ type: 'integer', update: false, insert: false })
+  available!: number;
+
+  @Column('integer')
+  version!: number;
+
+  @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
+  createdAt!: Date;
+}

@@ -1,0 +1,136 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, ParseUUIDPipe, Patch, Post, Query } from '@nestjs/common';
+import { InjectDataSource } from '@nestjs/typeorm';
+import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { DataSource } from 'typeorm';
+import { currentContext } from '../../kernel/context';
+import { ApiProblems } from '../../kernel/http/api-problems';
+import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
+import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
+import { Public, Roles } from '../../kernel/http/principal';
+import {
+  AdjustStockRequest,
+  CreateProductRequest,
+  ListProductsQuery,
+  ProductResponse,
+  productResponse,
+  StockMovementResponse,
+  StockResponse,
+  UpdateProductRequest,
+} from './api';
+import { Catalogue } from './catalogue';
+import { Stock } from './stock';
+
+@ApiTags('products')
+@Controller('v1/products')
+export class ProductsController {
+  constructor(
+    private readonly catalogue: Catalogue,
+    private readonly stock: Stock,
+    @InjectDataSource() private readonly dataSource: DataSource,
+  ) {}
+
+  /** Search the catalogue, by sku */
+  @Get()
+  @Public()
+  @ApiPage(ProductResponse)
+  @ApiProblems(400)
+  async listProducts(@Query() { limit, after, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
+    const [sku] = readCursor(after, 'string') ?? [];
+    const products = await this.catalogue.list(filter, limit + 1, sku as string | undefined);
+    return pageOf(products.map(productResponse), limit, (product) => [product.sku]);
+  }
+
+  /** One product */
+  @Get(':id')
+  @Public()
+  @ApiProblems(400, 404)
+  async getProduct(@Param('id', ParseUUIDPipe) id: string): Promise<ProductResponse> {
+    return productResponse(await this.catalogue.get(id));
+  }
+
+  /** Add a product (staff) */
+  @Post()
+  @Roles('staff')
+  @IdempotencyKeyRequired()
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 409, 422)
+  async createProduct(@Body() { price, ...data }: CreateProductRequest): Promise<ProductResponse> {
+    const { amountMinor: priceMinor, currency } = price;
+    return productResponse(await this.catalogue.create({ ...data, priceMinor, currency }));
+  }
+
+  /** Change name, description or price (staff); orders keep the price they were made with */
+  @Patch(':id')
+  @Roles('staff')
+  @ApiIfMatch(true)
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404, 412, 428)
+  async updateProduct(
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch('required') version: number,
+    @Body() { name, description, price }: UpdateProductRequest,
+  ): Promise<ProductResponse> {
+    const change = { name, description, priceMinor: price?.amountMinor, currency: price?.currency };
+    return productResponse(await this.catalogue.change(id, change, version));
+  }
+
+  /** Take a product off the catalogue (staff); it is archived, not forgotten */
+  @Delete(':id')
+  @HttpCode(204)
+  @Roles('staff')
+  @ApiIfMatch(true)
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404, 412, 428)
+  async archiveProduct(@Param('id', ParseUUIDPipe) id: string, @IfMatch('required') version: number): Promise<void> {
+    await this.catalogue.archive(id, version);
+  }
+
+  /** How many there are (staff) */
+  @Get(':id/stock')
+  @Roles('staff')
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404)
+  async getStock(@Param('id', ParseUUIDPipe) id: string): Promise<StockResponse> {
+    const { sku, onHand, reserved, available } = await this.catalogue.get(id);
+    return { productId: id, sku, onHand, reserved, available };
+  }
+
+  /** Goods come in, or are written off (staff) */
+  @Post(':id/stock-adjustments')
+  @Roles('staff')
+  @IdempotencyKeyRequired()
+  @ApiIfMatch()
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404, 409, 412, 422)
+  async adjustStock(
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+    @Body() { delta, reason }: AdjustStockRequest,
+  ): Promise<StockResponse> {
+    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, version);
+    return this.getStock(id);
+  }
+
+  /** The ledger of a product's stock, newest first (staff) */
+  @Get(':id/stock-movements')
+  @Roles('staff')
+  @ApiPage(StockMovementResponse)
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404)
+  async listStockMovements(
+    @Param('id', ParseUUIDPipe) id: string,
+    @Query() { limit, after }: PageQuery,
+  ): Promise<Page<StockMovementResponse>> {
+    await this.catalogue.get(id);
+    const [before] = readCursor(after, 'number') ?? [];
+    const rows = await this.dataSource.query<StockMovementResponse[]>(
+      `select id::float8 as id, kind, on_hand_delta as "onHandDelta", reserved_delta as "reservedDelta", reference, reason,
+              to_jsonb(at) #>> '{}' as at
+       from products.stock_movements where product_id = $1 and ($2::bigint is null or stock_movements.id < $2)
+       order by stock_movements.id desc limit $3`,
+      [id, before ?? null, limit + 1],
+    );
+    return pageOf(rows, limit, (row) => [row.id]);
+  }
+}

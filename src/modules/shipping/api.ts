@@ -1,0 +1,67 @@
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { PageQuery } from '../../kernel/http/page';
+import type { Shipment } from './shipment.entity';
+
+export class ListShipmentsQuery extends PageQuery {
+  @IsOptional()
+  @IsUUID()
+  orderId?: string;
+
+  @IsOptional()
+  @IsIn(['created', 'dispatched', 'delivered', 'cancelled'])
+  status?: 'created' | 'dispatched' | 'delivered' | 'cancelled';
+}
+
+export class ShipmentAddress {
+  name!: string;
+  line1!: string;
+  line2?: string;
+  postalCode?: string;
+  city!: string;
+  countryCode!: string;
+}
+
+export class ShipmentLineResponse {
+  sku!: string;
+  name!: string;
+  quantity!: number;
+}
+
+export class ShipmentResponse {
+  id!: string;
+
+  orderId!: string;
+
+  status!: 'created' | 'dispatched' | 'delivered' | 'cancelled';
+
+  address!: ShipmentAddress | null;
+
+  lines!: ShipmentLineResponse[];
+
+  /** @example 'SBX045117932261830' */
+  trackingNumber!: string | null;
+
+  version!: number;
+
+  createdAt!: string;
+
+  dispatchedAt!: string | null;
+
+  deliveredAt!: string | null;
+}
+
+export function shipmentResponse(shipment: Shipment): ShipmentResponse {
+  const { id, orderId, status, address, lines, trackingNumber, version, createdAt, dispatchedAt, deliveredAt } = shipment;
+  return {
+    id,
+    orderId,
+    status,
+    address,
+    lines,
+    trackingNumber,
+    version,
+    createdAt: createdAt.toISOString(),
+    dispatchedAt: dispatchedAt?.toISOString() ?? null,
+    deliveredAt: deliveredAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,139 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { type EntityManager, Repository } from 'typeorm';
+import { DomainError } from '../../kernel/domain-error';
+import type { EventOf } from '../../kernel/event-store/event';
+import { EventStore } from '../../kernel/event-store/event-store';
+import { deriveId } from '../../kernel/ids';
+import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
+import { Carrier } from './carrier';
+import type { PostalAddress, ShipmentLine } from './contracts/create-shipment';
+import type {
+  ShipmentCancelled,
+  ShipmentCreated,
+  ShipmentDelivered,
+  ShipmentDispatched,
+} from './contracts/shipment-events';
+import { Shipment } from './shipment.entity';
+
+type ShipmentEvent =
+  | EventOf<'shipment.created', ShipmentCreated>
+  | EventOf<'shipment.dispatched', ShipmentDispatched>
+  | EventOf<'shipment.delivered', ShipmentDelivered>
+  | EventOf<'shipment.cancelled', ShipmentCancelled>;
+
+/** One shipment an order, so that two parcels can never leave for the same one. */
+const shipmentIdOf = (orderId: string): string => deriveId(orderId, 'shipment');
+
+/** Parcels: rows, changed together with the event that says so. */
+@Injectable()
+export class Shipments {
+  private readonly policy: CallPolicy;
+
+  constructor(
+    @InjectRepository(Shipment) private readonly shipments: Repository<Shipment>,
+    private readonly events: EventStore,
+    private readonly carrier: Carrier,
+    resilience: Resilience,
+  ) {
+    this.policy = resilience.policy('carrier', { timeoutMs: 5000, maxConcurrent: 64, maxQueued: 512 });
+  }
+
+  async get(id: string): Promise<Shipment> {
+    const shipment = await this.shipments.findOneBy({ id });
+    if (!shipment) throw unknownShipment(id);
+    return shipment;
+  }
+
+  /** Newest first, `limit` of them behind the one with id `after`. */
+  list(filter: { orderId?: string; status?: Shipment['status'] }, limit: number, after?: string): Promise<Shipment[]> {
+    const query = this.shipments.createQueryBuilder('s').orderBy('s.id', 'DESC').limit(limit);
+    if (after) query.andWhere('s.id < :after', { after });
+    if (filter.orderId) query.andWhere('s.orderId = :orderId', { orderId: filter.orderId });
+    if (filter.status) query.andWhere('s.status = :status', { status: filter.status });
+    return query.getMany();
+  }
+
+  /** See `CreateShipment`. */
+  async create(orderId: string, address: PostalAddress, lines: readonly ShipmentLine[]) {
+    const id = shipmentIdOf(orderId);
+    // Outside of any transaction: a slow carrier must not hold locks. The key makes a repeat harmless.
+    const booking = await this.policy.execute(({ signal }) => this.carrier.book(id, address, signal));
+    if (booking.outcome === 'refused') throw new DomainError('conflict', 'shipment-refused', booking.reason);
+    const { trackingNumber } = booking;
+    const shipment = await this.events.transaction(async (manager) => {
+      const row = { id, orderId, status: 'created' as const, address, lines: [...lines], trackingNumber, version: 1 };
+      const inserted = await manager.createQueryBuilder().insert().into(Shipment).values(row).orIgnore().execute();
+      if ((inserted.raw as unknown[]).length === 0) return { result: await lock(manager, id), announce: [] };
+      const event: ShipmentEvent = { type: 'shipment.created', shipmentId: id, orderId, trackingNumber };
+      return { result: row, announce: [announce(id, event)] };
+    });
+    if (shipment.status === 'cancelled') {
+      throw new DomainError('conflict', 'shipment-cancelled', 'This shipment was called off before it was booked.');
+    }
+    return { shipmentId: id, trackingNumber };
+  }
+
+  /** See `CancelShipment`. What was never booked is marked as cancelled, so that a late command cannot book it. */
+  async cancel(orderId: string): Promise<void> {
+    const id = shipmentIdOf(orderId);
+    await this.events.transaction(async (manager) => {
+      const tombstone = { id, orderId, status: 'cancelled' as const, address: null, lines: [], version: 1 };
+      await manager.createQueryBuilder().insert().into(Shipment).values(tombstone).orIgnore().execute();
+      const shipment = await lock(manager, id);
+      if (shipment.status === 'cancelled') return { result: undefined, announce: [] };
+      if (shipment.status !== 'created') {
+        throw new DomainError('conflict', 'shipment-dispatched', `The parcel of order ${orderId} has left already.`);
+      }
+      await manager.update(Shipment, id, { status: 'cancelled', version: shipment.version + 1 });
+      const event: ShipmentEvent = { type: 'shipment.cancelled', shipmentId: id, orderId };
+      return { result: undefined, announce: [announce(id, event)] };
+    });
+    await this.policy.execute(({ signal }) => this.carrier.cancel(id, signal));
+  }
+
+  /** The carrier took the parcel. Saying so again changes nothing. */
+  dispatch(id: string): Promise<Shipment> {
+    return this.move(id, 'created', 'dispatched', { dispatchedAt: new Date() });
+  }
+
+  /** The customer has the parcel. Saying so again changes nothing. */
+  deliver(id: string): Promise<Shipment> {
+    return this.move(id, 'dispatched', 'delivered', { deliveredAt: new Date() });
+  }
+
+  private async move(
+    id: string,
+    from: Shipment['status'],
+    to: 'dispatched' | 'delivered',
+    stamp: Partial<Shipment>,
+  ): Promise<Shipment> {
+    return this.events.transaction(async (manager) => {
+      const shipment = await lock(manager, id);
+      if (shipment.status === to) return { result: shipment, announce: [] };
+      if (shipment.status !== from) {
+        const allowedActions = { created: ['dispatch'], dispatched: ['deliver'], delivered: [], cancelled: [] }[shipment.status];
+        const message = `The shipment is ${shipment.status}; only one that is ${from} can become ${to}.`;
+        throw new DomainError('conflict', `shipment-${shipment.status}`, message, { allowedActions });
+      }
+      Object.assign(shipment, stamp, { status: to, version: shipment.version + 1 });
+      await manager.save(shipment);
+      const event: ShipmentEvent = { type: `shipment.${to}`, shipmentId: id, orderId: shipment.orderId };
+      return { result: shipment, announce: [announce(id, event)] };
+    });
+  }
+}
+
+function announce(id: string, event: ShipmentEvent) {
+  return { aggregate: { type: 'shipment', id }, events: [event] };
+}
+
+async function lock(manager: EntityManager, id: string): Promise<Shipment> {
+  const shipment = await manager.findOne(Shipment, { where: { id }, lock: { mode: 'pessimistic_write' } });
+  if (!shipment) throw unknownShipment(id);
+  return shipment;
+}
+
+function unknownShipment(id: string): DomainError {
+  return new DomainError('not-found', 'shipment-unknown', `There is no shipment ${id}.`);
+}

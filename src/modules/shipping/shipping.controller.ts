@@ -1,0 +1,49 @@
+import { Controller, Get, HttpCode, Param, ParseUUIDPipe, Post, Query } from '@nestjs/common';
+import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiProblems } from '../../kernel/http/api-problems';
+import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
+import { Roles } from '../../kernel/http/principal';
+import { ListShipmentsQuery, ShipmentResponse, shipmentResponse } from './api';
+import { Shipments } from './shipments';
+
+@ApiTags('shipments')
+@ApiSecurity('password')
+@ApiProblems(401, 403)
+@Roles('staff')
+@Controller('v1/shipments')
+export class ShippingController {
+  constructor(private readonly shipments: Shipments) {}
+
+  /** All shipments, newest first (staff) */
+  @Get()
+  @ApiPage(ShipmentResponse)
+  @ApiProblems(400)
+  async listShipments(@Query() { limit, after, ...filter }: ListShipmentsQuery): Promise<Page<ShipmentResponse>> {
+    const [id] = readCursor(after, 'uuid') ?? [];
+    const shipments = await this.shipments.list(filter, limit + 1, id as string | undefined);
+    return pageOf(shipments.map(shipmentResponse), limit, (shipment) => [shipment.id]);
+  }
+
+  /** One shipment (staff) */
+  @Get(':id')
+  @ApiProblems(400, 404)
+  async getShipment(@Param('id', ParseUUIDPipe) id: string): Promise<ShipmentResponse> {
+    return shipmentResponse(await this.shipments.get(id));
+  }
+
+  /** The carrier took the parcel (staff); the goods leave the stock */
+  @Post(':id/dispatch')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  async dispatchShipment(@Param('id', ParseUUIDPipe) id: string): Promise<ShipmentResponse> {
+    return shipmentResponse(await this.shipments.dispatch(id));
+  }
+
+  /** The customer has the parcel (staff) */
+  @Post(':id/deliver')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  async deliverShipment(@Param('id', ParseUUIDPipe) id: string): Promise<ShipmentResponse> {
+    return shipmentResponse(await this.shipments.deliver(id));
+  }
+}

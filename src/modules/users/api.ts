@@ -1,0 +1,54 @@
+import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, Length, MaxLength } from 'class-validator';
+import type { Role } from '../../kernel/http/principal';
+import type { User } from './user.entity';
+
+export class CreateUserRequest {
+  /** @example 'grace@example.com' */
+  @IsEmail()
+  @MaxLength(254)
+  email!: string;
+
+  /** @example 'Grace Hopper' */
+  @Length(1, 200)
+  name!: string;
+}
+
+export class UpdateProfileRequest {
+  /** @example 'Ada King' */
+  @Length(1, 200)
+  name!: string;
+}
+
+export class AssignRolesRequest {
+  /** @example ['customer', 'staff'] */
+  @ArrayNotEmpty()
+  @ArrayUnique()
+  @IsIn(['customer', 'staff', 'admin'], { each: true })
+  roles!: ('customer' | 'staff' | 'admin')[];
+}
+
+export class UserResponse {
+  /** @example '0198c2f0-7f1e-7d5a-9f43-0b6de4a8c111' */
+  id!: string;
+
+  /** @example 'ada@example.com' */
+  email!: string;
+
+  /** @example 'Ada Lovelace' */
+  name!: string;
+
+  /** @example ['customer'] */
+  roles!: ('customer' | 'staff' | 'admin')[];
+
+  status!: 'active' | 'deactivated';
+
+  /** Goes up with every change; the ETag. */
+  version!: number;
+
+  createdAt!: string;
+}
+
+export function userResponse(user: User): UserResponse {
+  const { id, email, name, status, version } = user;
+  return { id, email, name, roles: user.roles satisfies Role[], status, version, createdAt: user.createdAt.toISOString() };
+}
