@@ -7,6 +7,7 @@ import { ResilienceModule } from './resilience/resilience.module';
 import { SagaInstances, SagaInstancesProjection } from './sagas/saga-instances';
 import { SagaRunner, SagaTimers } from './sagas/saga-runner';
 import { Sagas } from './sagas/sagas';
+import { DeadLetters } from './subscriptions/dead-letters';
 import type { RetryOptions } from './subscriptions/runner';
 import { defaultRetry, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
 
@@ -27,13 +28,14 @@ export class KernelModule {
         { provide: RETRY_OPTIONS, useValue: { ...defaultRetry, ...retry } },
         EventStore,
         Subscriptions,
+        DeadLetters,
         Sagas,
         SagaInstances,
         SagaInstancesProjection,
         SagaRunner,
         SagaTimers,
       ],
-      exports: [CqrsModule, EventStore, Subscriptions, Sagas, SagaInstances],
+      exports: [CqrsModule, EventStore, Subscriptions, DeadLetters, Sagas, SagaInstances],
     };
   }
 }

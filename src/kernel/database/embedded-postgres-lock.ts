@@ -125,7 +125,8 @@ export async function lockDirectory(home: string): Promise<() => void> {
     if (!rival) break;
     rmSync(file, { force: true });
     // The rival may be another beginner that withdraws as well: whoever returns first, alone, wins.
-    if (attempt === 4) throw refusal(home, rival);
+    // One with a pulse is not: it has been watched for longer than that takes.
+    if (attempt === 4 || !rival.endsWith(place())) throw refusal(home, rival);
     await sleep(20 + Math.random() * 60);
   }
   const pulse = setInterval(() => {
@@ -142,9 +143,8 @@ export async function lockDirectory(home: string): Promise<() => void> {
 }
 
 async function liveRival(home: string, mine: string): Promise<string | undefined> {
-  for (const claim of readdirSync(home).filter((name) => name.startsWith('lock.') && name !== mine)) {
-    if (await isLive(home, claim)) return claim;
-    rmSync(join(home, claim), { force: true });
-  }
-  return undefined;
+  const claims = readdirSync(home).filter((name) => name.startsWith('lock.') && name !== mine);
+  const live = await Promise.all(claims.map((claim) => isLive(home, claim)));
+  for (const dead of claims.filter((_, index) => !live[index])) rmSync(join(home, dead), { force: true });
+  return claims.find((_, index) => live[index]);
 }

@@ -199,6 +199,8 @@ async function shutDown(pid: number): Promise<void> {
     if (isGone()) return;
     try {
       process.kill(pid, signal);
+      // One that was stopped (SIGSTOP) would hear only the last of them.
+      process.kill(pid, 'SIGCONT');
     } catch {
       return;
     }

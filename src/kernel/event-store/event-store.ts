@@ -124,6 +124,17 @@ export class EventStore {
     return rows.map(storedEvent);
   }
 
+  /** The log from behind `position` on, of one type or one aggregate; for people, who may wait a little. */
+  async search(filter: { type?: string; aggregateId?: string }, position: number, limit: number): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<EventRow>(
+      `select * from event_store.events
+       where position > $1 and ($2::text is null or event_type = $2) and ($3::uuid is null or aggregate_id = $3)
+       order by position limit $4`,
+      [position, filter.type ?? null, filter.aggregateId ?? null, limit],
+    );
+    return rows.map(storedEvent);
+  }
+
   /** Position of the newest event; 0 for an empty log. */
   async head(): Promise<number> {
     const { rows } = await this.database.pool.query<{ head: string }>({

@@ -61,14 +61,15 @@ export class Shipments {
     const booking = await this.policy.execute(({ signal }) => this.carrier.book(id, address, signal));
     if (booking.outcome === 'refused') throw new DomainError('conflict', 'shipment-refused', booking.reason);
     const { trackingNumber } = booking;
-    const shipment = await this.events.transaction(async (manager) => {
+    const { status } = await this.events.transaction<Pick<Shipment, 'status'>>(async (manager) => {
       const row = { id, orderId, status: 'created' as const, address, lines: [...lines], trackingNumber, version: 1 };
       const inserted = await manager.createQueryBuilder().insert().into(Shipment).values(row).orIgnore().execute();
       if ((inserted.raw as unknown[]).length === 0) return { result: await lock(manager, id), announce: [] };
       const event: ShipmentEvent = { type: 'shipment.created', shipmentId: id, orderId, trackingNumber };
       return { result: row, announce: [announce(id, event)] };
     });
-    if (shipment.status === 'cancelled') {
+    if (status === 'cancelled') {
+      await this.policy.execute(({ signal }) => this.carrier.cancel(id, signal));
       throw new DomainError('conflict', 'shipment-cancelled', 'This shipment was called off before it was booked.');
     }
     return { shipmentId: id, trackingNumber };

@@ -1,0 +1,25 @@
+/** What `--help` prints. */
+export function help(): string {
+  return `Orderloom, an event-sourced order platform.
+
+Usage: npm start [-- --help | --migrate]
+
+  --migrate   bring the database up to date and end
+  --help      this text
+
+Environment (none is needed):
+
+  DATABASE_URL          Postgres to use, postgres://user:password@host:port/database;
+                        without it, one is run in DATA_DIR
+  DATA_DIR              its directory, and that of generated secrets (data)
+  HOST, PORT            where to listen (127.0.0.1, 3000)
+  JWT_SECRET            signs access tokens, at least 32 characters (random, kept in DATA_DIR)
+  ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)
+  ADMIN_EMAIL           administrator to create while there is none (admin@orderloom.local)
+  ADMIN_PASSWORD        and the password (random, printed once)
+  DOCS                  true or false: Swagger UI at /docs (on, but off in production)
+  DEMO_DATA             true or false: a demonstration catalogue for an empty database
+                        (on with the embedded Postgres)
+  LOG_LEVEL             fatal, error, warn, info, debug, trace or silent (info)
+  NODE_ENV              development, test or production (development)`;
+}

@@ -1,0 +1,85 @@
+import { Injectable } from '@nestjs/common';
+import { Database } from '../database/database';
+import { DomainError } from '../domain-error';
+
+export const deadLetterStates = ['failed', 'parked', 'replayed', 'discarded'] as const;
+export type DeadLetterState = (typeof deadLetterStates)[number];
+
+export interface DeadLetter {
+  readonly subscription: string;
+  readonly position: number;
+  readonly eventId: string;
+  readonly eventType: string;
+  readonly partition: string;
+  readonly state: DeadLetterState;
+  readonly error: string | null;
+  readonly attempts: number;
+  readonly since: string;
+  readonly replayRequestedBy: string | null;
+  readonly resolvedBy: string | null;
+  readonly resolvedAt: string | null;
+  readonly reason: string | null;
+}
+
+const columns = `subscription, position::float8 as position, event_id as "eventId", event_type as "eventType", partition,
+  state, error, attempts, to_jsonb(since) #>> '{}' as since, replay_requested_by as "replayRequestedBy",
+  resolved_by as "resolvedBy", to_jsonb(resolved_at) #>> '{}' as "resolvedAt", reason`;
+
+/** The operators' side of dead letters: look, ask for a replay, or discard. The worker of the subscription does the rest. */
+@Injectable()
+export class DeadLetters {
+  constructor(private readonly database: Database) {}
+
+  /** Newest first, `limit` of them before log position `before`. */
+  async list(filter: { subscription?: string; state?: DeadLetterState }, limit: number, before?: number): Promise<DeadLetter[]> {
+    const { rows } = await this.database.pool.query<DeadLetter>(
+      `select ${columns} from subscriptions.dead_letters d
+       where ($1::text is null or subscription = $1) and ($2::text is null or state = $2) and ($3::bigint is null or d.position < $3)
+       order by d.position desc, subscription limit $4`,
+      [filter.subscription ?? null, filter.state ?? null, before ?? null, limit],
+    );
+    return rows;
+  }
+
+  async get(subscription: string, position: number): Promise<DeadLetter> {
+    const { rows } = await this.database.pool.query<DeadLetter>(
+      `select ${columns} from subscriptions.dead_letters d where subscription = $1 and d.position = $2`,
+      [subscription, position],
+    );
+    if (rows[0]) return rows[0];
+    throw new DomainError('not-found', 'dead-letter-unknown', `${subscription} has no dead letter at ${position}.`);
+  }
+
+  /** Has the letter's whole partition delivered anew, in order, by whoever runs the subscription. */
+  async requestReplay(subscription: string, position: number, by: string): Promise<DeadLetter> {
+    const letter = await this.open(subscription, position);
+    await this.ask(subscription, letter.partition, by);
+    return this.get(subscription, position);
+  }
+
+  /** Gives the event up for this subscription; what was parked behind it is delivered. */
+  async discard(subscription: string, position: number, by: string, reason: string): Promise<DeadLetter> {
+    const letter = await this.open(subscription, position);
+    await this.database.pool.query(
+      `update subscriptions.dead_letters set state = 'discarded', resolved_by = $3, resolved_at = clock_timestamp(), reason = $4
+       where subscription = $1 and position = $2 and state in ('failed', 'parked')`,
+      [subscription, position, by, reason],
+    );
+    await this.ask(subscription, letter.partition, by);
+    return this.get(subscription, position);
+  }
+
+  private async open(subscription: string, position: number): Promise<DeadLetter> {
+    const letter = await this.get(subscription, position);
+    if (letter.state === 'failed' || letter.state === 'parked') return letter;
+    throw new DomainError('conflict', `dead-letter-${letter.state}`, `This dead letter has been ${letter.state} already.`);
+  }
+
+  private async ask(subscription: string, partition: string, by: string): Promise<void> {
+    await this.database.pool.query(
+      `update subscriptions.dead_letters set replay_requested_by = $3
+       where subscription = $1 and partition = $2 and state in ('failed', 'parked')`,
+      [subscription, partition, by],
+    );
+  }
+}

@@ -1,0 +1,179 @@
+import { Type } from 'class-transformer';
+import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { PageQuery } from '../../kernel/http/page';
+
+export class ListSagasQuery extends PageQuery {
+  @IsOptional()
+  @IsIn(['running', 'compensating', 'parked', 'completed', 'compensated'])
+  status?: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
+}
+
+export class SagaError {
+  code!: string;
+  message!: string;
+}
+
+export class SagaResponse {
+  id!: string;
+
+  /** @example 'order-fulfilment' */
+  definition!: string;
+
+  definitionVersion!: number;
+
+  /** What it is about, e.g. the id of an order. */
+  subject!: string;
+
+  status!: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
+
+  step!: string | null;
+
+  attempt!: number | null;
+
+  error!: SagaError | null;
+
+  /** When its next try or deadline comes. */
+  dueAt!: string | null;
+
+  startedAt!: string;
+
+  updatedAt!: string;
+}
+
+export class ReasonRequest {
+  /** Kept with the decision, for whoever asks later.
+   * @example 'refunded by hand in the provider’s console' */
+  @Length(1, 500)
+  reason!: string;
+}
+
+export class SubscriptionResponse {
+  /** @example 'payments.charge' */
+  name!: string;
+
+  kind!: 'projection' | 'reaction';
+
+  /** Up to here it has handled the log. */
+  position!: number;
+
+  /** Events that it has not handled yet. */
+  lag!: number;
+
+  /** The process that runs it. */
+  owner!: string | null;
+
+  deadLetters!: number;
+
+  updatedAt!: string;
+}
+
+export class ListDeadLettersQuery extends PageQuery {
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  subscription?: string;
+
+  @IsOptional()
+  @IsIn(['failed', 'parked', 'replayed', 'discarded'])
+  state?: 'failed' | 'parked' | 'replayed' | 'discarded';
+}
+
+export class DeadLetterResponse {
+  subscription!: string;
+
+  position!: number;
+
+  eventId!: string;
+
+  eventType!: string;
+
+  /** What it is kept in order with: an aggregate, or e.g. an order. */
+  partition!: string;
+
+  /** parked: nothing wrong with it, but an earlier one of its partition failed. */
+  state!: 'failed' | 'parked' | 'replayed' | 'discarded';
+
+  error!: string | null;
+
+  attempts!: number;
+
+  since!: string;
+
+  replayRequestedBy!: string | null;
+
+  resolvedBy!: string | null;
+
+  resolvedAt!: string | null;
+
+  reason!: string | null;
+}
+
+export class BreakerResponse {
+  /** @example 'payment-provider' */
+  name!: string;
+
+  state!: 'CLOSED' | 'OPEN' | 'HALF_OPEN';
+
+  failures!: number;
+
+  successes!: number;
+
+  calls!: number;
+
+  refusals!: number;
+
+  /** ms until it lets a call through to see. */
+  retryAfterMs?: number;
+
+  /** Held open by an operator. */
+  isolated!: boolean;
+}
+
+export class ListEventsQuery {
+  /** Log position behind which to begin. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
+  after: number = 0;
+
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(100)
+  limit: number = 20;
+
+  /** @example 'order.submitted' */
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  type?: string;
+
+  @IsOptional()
+  @IsUUID()
+  aggregateId?: string;
+}
+
+export class LogEntryResponse {
+  position!: number;
+  id!: string;
+  aggregateId!: string;
+  aggregateType!: string;
+  version!: number;
+  /** @example 'order.submitted' */
+  eventType!: string;
+  payload!: Record<string, unknown>;
+  metadata!: Record<string, unknown>;
+  timestamp!: string;
+}
+
+export class LogPageResponse {
+  data!: LogEntryResponse[];
+
+  /** `after` for the next page. */
+  next!: number;
+
+  hasMore!: boolean;
+}

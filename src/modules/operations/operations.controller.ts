@@ -1,0 +1,187 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, ParseIntPipe, ParseUUIDPipe, Post, Query } from '@nestjs/common';
+import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { currentContext } from '../../kernel/context';
+import { DomainError } from '../../kernel/domain-error';
+import { EventStore } from '../../kernel/event-store/event-store';
+import { ApiProblems } from '../../kernel/http/api-problems';
+import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
+import { Roles } from '../../kernel/http/principal';
+import { Resilience } from '../../kernel/resilience/policies';
+import { SagaInstances } from '../../kernel/sagas/saga-instances';
+import type { Resolution } from '../../kernel/sagas/saga-stream';
+import { Sagas } from '../../kernel/sagas/sagas';
+import { DeadLetters } from '../../kernel/subscriptions/dead-letters';
+import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
+import {
+  BreakerResponse,
+  DeadLetterResponse,
+  ListDeadLettersQuery,
+  ListEventsQuery,
+  ListSagasQuery,
+  LogPageResponse,
+  ReasonRequest,
+  SagaResponse,
+  SubscriptionResponse,
+} from './api';
+
+/** For whoever is on call: what runs, what is stuck, and the means to get it going again. */
+@ApiTags('operations')
+@ApiSecurity('password')
+@ApiProblems(401, 403)
+@Roles('staff')
+@Controller('v1/operations')
+export class OperationsController {
+  constructor(
+    private readonly sagas: Sagas,
+    private readonly instances: SagaInstances,
+    private readonly deadLetters: DeadLetters,
+    private readonly subscriptions: Subscriptions,
+    private readonly resilience: Resilience,
+    private readonly events: EventStore,
+  ) {}
+
+  /** Sagas, newest first */
+  @Get('sagas')
+  @ApiPage(SagaResponse)
+  @ApiProblems(400)
+  async listSagas(@Query() { limit, after, status }: ListSagasQuery): Promise<Page<SagaResponse>> {
+    const [id] = readCursor(after, 'uuid') ?? [];
+    const rows = await this.instances.list({ status, after: id as string | undefined, limit: limit + 1 });
+    return pageOf<SagaResponse>(rows, limit, (saga) => [saga.id]);
+  }
+
+  /** One saga */
+  @Get('sagas/:id')
+  @ApiProblems(400, 404)
+  async getSaga(@Param('id', ParseUUIDPipe) id: string): Promise<SagaResponse> {
+    await this.subscriptions.readYourWrites();
+    const saga = await this.instances.find(id);
+    if (saga) return saga;
+    throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
+  }
+
+  /** Try a parked saga's compensation again */
+  @Post('sagas/:id/retry')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  retrySaga(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
+    return this.resolveSaga(id, 'retry', reason);
+  }
+
+  /** Take a parked saga's compensation as done by hand, and go on */
+  @Post('sagas/:id/resolve')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  markSagaResolved(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
+    return this.resolveSaga(id, 'resolved', reason);
+  }
+
+  /** Leave a parked saga's compensation undone, and go on */
+  @Post('sagas/:id/skip')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  skipSagaStep(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
+    return this.resolveSaga(id, 'skip', reason);
+  }
+
+  /** Projections and reactions, and how far they are */
+  @Get('subscriptions')
+  listSubscriptions(): Promise<SubscriptionResponse[]> {
+    return this.subscriptions.status();
+  }
+
+  /** Events that a subscription could not digest, newest first */
+  @Get('dead-letters')
+  @ApiPage(DeadLetterResponse)
+  @ApiProblems(400)
+  async listDeadLetters(@Query() { limit, after, ...filter }: ListDeadLettersQuery): Promise<Page<DeadLetterResponse>> {
+    const [position] = readCursor(after, 'number') ?? [];
+    const rows = await this.deadLetters.list(filter, limit + 1, position as number | undefined);
+    return pageOf<DeadLetterResponse>(rows, limit, (letter) => [letter.position]);
+  }
+
+  /** One dead letter */
+  @Get('dead-letters/:subscription/:position')
+  @ApiProblems(400, 404)
+  getDeadLetter(
+    @Param('subscription') subscription: string,
+    @Param('position', ParseIntPipe) position: number,
+  ): Promise<DeadLetterResponse> {
+    return this.deadLetters.get(subscription, position);
+  }
+
+  /** Deliver it again, and then, in order, what was parked behind it */
+  @Post('dead-letters/:subscription/:position/replay')
+  @HttpCode(202)
+  @ApiProblems(400, 404, 409)
+  replayDeadLetter(
+    @Param('subscription') subscription: string,
+    @Param('position', ParseIntPipe) position: number,
+  ): Promise<DeadLetterResponse> {
+    return this.deadLetters.requestReplay(subscription, position, currentContext().actor);
+  }
+
+  /** Give it up, with a reason; what was parked behind it is delivered */
+  @Delete('dead-letters/:subscription/:position')
+  @ApiProblems(400, 404, 409)
+  discardDeadLetter(
+    @Param('subscription') subscription: string,
+    @Param('position', ParseIntPipe) position: number,
+    @Body() { reason }: ReasonRequest,
+  ): Promise<DeadLetterResponse> {
+    return this.deadLetters.discard(subscription, position, currentContext().actor, reason);
+  }
+
+  /** Circuit breakers of this process */
+  @Get('circuit-breakers')
+  listCircuitBreakers(): BreakerResponse[] {
+    return this.resilience.breakers();
+  }
+
+  /** Let no call through until it is reset */
+  @Post('circuit-breakers/:name/isolate')
+  @HttpCode(200)
+  @ApiProblems(404)
+  isolateCircuitBreaker(@Param('name') name: string): BreakerResponse {
+    const breaker = this.breaker(name);
+    breaker.isolate();
+    return breaker.snapshot();
+  }
+
+  /** Let calls through again */
+  @Post('circuit-breakers/:name/reset')
+  @HttpCode(200)
+  @ApiProblems(404)
+  resetCircuitBreaker(@Param('name') name: string): BreakerResponse {
+    const breaker = this.breaker(name);
+    breaker.reset();
+    return breaker.snapshot();
+  }
+
+  /** The log, oldest first */
+  @Get('events')
+  @ApiProblems(400)
+  async listEvents(@Query() { after, limit, type, aggregateId }: ListEventsQuery): Promise<LogPageResponse> {
+    const events = await this.events.search({ type, aggregateId }, after, limit + 1);
+    const data = events.slice(0, limit).map(({ schemaVersion: _, timestamp, metadata, ...event }) => {
+      return { ...event, metadata: { ...metadata }, timestamp: timestamp.toISOString() };
+    });
+    return { data, next: data.at(-1)?.position ?? after, hasMore: events.length > limit };
+  }
+
+  private breaker(name: string) {
+    const breaker = this.resilience.breaker(name);
+    if (breaker) return breaker;
+    throw new DomainError('not-found', 'circuit-breaker-unknown', `There is no circuit breaker ${name}.`);
+  }
+
+  private async resolveSaga(id: string, resolution: Resolution, reason: string): Promise<SagaResponse> {
+    const { state } = await this.sagas.load(id);
+    if (state.status === 'none') throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
+    if (state.status !== 'parked') {
+      throw new DomainError('conflict', 'saga-not-parked', `The saga is ${state.status}: only a parked one needs you.`);
+    }
+    await this.sagas.resolve(id, resolution, currentContext().actor, reason);
+    return this.getSaga(id);
+  }
+}

@@ -1,0 +1,225 @@
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  IsBoolean,
+  IsDate,
+  IsEmail,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Matches,
+  Max,
+  MaxDate,
+  MaxLength,
+  Min,
+  ValidateNested,
+} from 'class-validator';
+import { Money } from '../../kernel/http/money';
+import { PageQuery } from '../../kernel/http/page';
+
+export class LineRequest {
+  /** @example '00000000-0000-7000-8000-000000000001' */
+  @IsUUID()
+  productId!: string;
+
+  /** @example 2 */
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  quantity!: number;
+
+  /** Instead of the catalogue's price (staff). */
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => Money)
+  unitPrice?: Money;
+}
+
+export class AddressRequest {
+  /** @example 'Ada Lovelace' */
+  @Length(1, 200)
+  name!: string;
+
+  /** @example '12 St James’s Square' */
+  @Length(1, 200)
+  line1!: string;
+
+  @IsOptional()
+  @MaxLength(200)
+  line2?: string;
+
+  /** @example 'SW1Y 4JH' */
+  @IsOptional()
+  @Length(1, 20)
+  postalCode?: string;
+
+  /** @example 'London' */
+  @Length(1, 200)
+  city!: string;
+
+  /** ISO 3166-1 alpha-2. The sandbox carrier refuses AQ (Antarctica).
+   * @example 'GB' */
+  @Matches(/^[A-Z]{2}$/, { message: 'countryCode must be two capital letters, such as GB' })
+  countryCode!: string;
+}
+
+export class GuestRequest {
+  /** @example 'Grace Hopper' */
+  @IsOptional()
+  @Length(1, 200)
+  name?: string;
+
+  /** @example 'grace@example.com' */
+  @IsOptional()
+  @IsEmail()
+  @MaxLength(254)
+  email?: string;
+}
+
+export class CreateOrderRequest {
+  /** At most 1000; none for an empty draft. */
+  @IsOptional()
+  @ArrayMaxSize(1000)
+  @ValidateNested({ each: true })
+  @Type(() => LineRequest)
+  lines: LineRequest[] = [];
+
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => AddressRequest)
+  shippingAddress?: AddressRequest;
+
+  /** The provider's token. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
+   * and sandbox_insufficient_funds.
+   * @example 'sandbox_ok' */
+  @IsOptional()
+  @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
+  paymentMethod?: string;
+
+  /** true: place it at once, as POST …/submit would.
+   * @example true */
+  @IsOptional()
+  @IsBoolean()
+  submit: boolean = false;
+
+  /** Your own number for the order.
+   * @example 'web-10042' */
+  @IsOptional()
+  @Length(1, 100)
+  reference?: string;
+
+  /** The account that orders (staff); default: your own.
+   * @example null */
+  @IsOptional()
+  @IsUUID()
+  customerId?: string;
+
+  /** Instead of an account (staff).
+   * @example null */
+  @IsOptional()
+  @ValidateNested()
+  @Type(() => GuestRequest)
+  guest?: GuestRequest;
+
+  /** When the customer ordered, if not now (staff): for the import of history.
+   * @example null */
+  @IsOptional()
+  @IsDate()
+  @Type(() => Date)
+  @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
+  orderedAt?: Date;
+}
+
+export class ChangeLineRequest {
+  /** @example 3 */
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  quantity!: number;
+}
+
+export class SubmitOrderRequest {
+  /** Default: what the order was created with.
+   * @example 'sandbox_ok' */
+  @IsOptional()
+  @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
+  paymentMethod?: string;
+}
+
+export class CancelOrderRequest {
+  /** @example 'changed my mind' */
+  @IsOptional()
+  @Length(1, 500)
+  reason: string = 'cancelled on request';
+}
+
+export class ListOrdersQuery extends PageQuery {
+  @IsOptional()
+  @IsIn(['draft', 'submitted', 'reserved', 'paid', 'fulfilling', 'shipped', 'delivered', 'completed', 'cancelled'])
+  status?:
+    | 'draft'
+    | 'submitted'
+    | 'reserved'
+    | 'paid'
+    | 'fulfilling'
+    | 'shipped'
+    | 'delivered'
+    | 'completed'
+    | 'cancelled';
+
+  /** Staff only; a customer always sees their own. */
+  @IsOptional()
+  @IsUUID()
+  customerId?: string;
+
+  @IsOptional()
+  @IsString()
+  @Length(1, 100)
+  reference?: string;
+
+  /** Recorded at or after, RFC 3339. */
+  @IsOptional()
+  @IsDate()
+  @Type(() => Date)
+  createdFrom?: Date;
+
+  /** Recorded before, RFC 3339. */
+  @IsOptional()
+  @IsDate()
+  @Type(() => Date)
+  createdTo?: Date;
+
+  /** Integer minor units. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  minTotalMinor?: number;
+
+  /** Integer minor units. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  maxTotalMinor?: number;
+
+  /** A leading minus: from the greatest down. */
+  @IsOptional()
+  @IsIn(['-createdAt', 'createdAt', '-orderedAt', 'orderedAt', '-total', 'total'])
+  sort: '-createdAt' | 'createdAt' | '-orderedAt' | 'orderedAt' | '-total' | 'total' = '-createdAt';
+}
+
+export class OrderEventResponse {
+  id!: string;
+  aggregateId!: string;
+  aggregateType!: string;
+  /** @example 'order.submitted' */
+  eventType!: string;
+  payload!: Record<string, unknown>;
+  timestamp!: string;
+  version!: number;
+  position!: number;
+}

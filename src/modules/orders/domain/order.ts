@@ -1,0 +1,308 @@
+import { DomainError } from '../../../kernel/domain-error';
+import type { Decider } from '../../../kernel/event-store/decider';
+import type { EventOf } from '../../../kernel/event-store/event';
+
+/** Amounts are integer minor units of the order's one currency. */
+export interface Line {
+  readonly lineId: string;
+  readonly productId: string;
+  readonly sku: string;
+  readonly name: string;
+  readonly quantity: number;
+  readonly unitPriceMinor: number;
+}
+
+export type Customer =
+  | { readonly kind: 'account'; readonly userId: string }
+  | { readonly kind: 'guest'; readonly name?: string; readonly email?: string };
+
+export interface Address {
+  readonly name: string;
+  readonly line1: string;
+  readonly line2?: string;
+  readonly postalCode?: string;
+  readonly city: string;
+  /** ISO 3166-1 alpha-2. */
+  readonly countryCode: string;
+}
+
+/** Why an order came to nothing: the step that failed, if one did. */
+export interface Cancellation {
+  readonly reason: string;
+  readonly step?: string;
+  readonly code?: string;
+}
+
+/** What an order is about, in whatever state it is. */
+interface Content {
+  readonly orderId: string;
+  readonly customer: Customer;
+  readonly currency: string;
+  readonly lines: readonly Line[];
+  readonly shippingAddress?: Address;
+  readonly paymentMethod?: string;
+}
+
+/** The way of an order that goes well, in order. */
+export const stages = ['submitted', 'reserved', 'paid', 'fulfilling', 'shipped', 'delivered', 'completed'] as const;
+export type Stage = (typeof stages)[number];
+
+export type Order =
+  | { readonly status: 'none' }
+  | (Content & { readonly status: 'draft' })
+  | (Content & { readonly status: Stage; readonly cancelling: boolean })
+  | (Content & { readonly status: 'cancelled' });
+
+export type OrderStatus = Exclude<Order['status'], 'none'>;
+
+interface OrderFact {
+  readonly orderId: string;
+}
+
+export type OrderEvent =
+  | EventOf<
+      'order.created',
+      OrderFact & {
+        customer: Customer;
+        currency: string;
+        lines: readonly Line[];
+        /** RFC 3339; when the customer ordered, which for an import is long before it is recorded. */
+        orderedAt: string;
+        /** The caller's own number for it. */
+        reference?: string;
+        shippingAddress?: Address;
+        paymentMethod?: string;
+      }
+    >
+  | EventOf<'order.item-added', OrderFact & { line: Line }>
+  | EventOf<'order.item-changed', OrderFact & { lineId: string; quantity: number }>
+  | EventOf<'order.item-removed', OrderFact & { lineId: string }>
+  | EventOf<'order.shipping-address-set', OrderFact & { address: Address }>
+  | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod: string }>
+  | EventOf<'order.reserved', OrderFact>
+  | EventOf<'order.paid', OrderFact & { paymentId: string }>
+  | EventOf<'order.fulfilling', OrderFact & { shipmentId: string }>
+  | EventOf<'order.shipped', OrderFact>
+  | EventOf<'order.delivered', OrderFact>
+  | EventOf<'order.completed', OrderFact>
+  | EventOf<'order.cancellation-requested', OrderFact & { reason: string }>
+  | EventOf<'order.cancelled', OrderFact & Cancellation>;
+
+/** On whose behalf; a customer may touch only their own orders, and does not even learn that others exist. */
+export interface By {
+  readonly userId: string;
+  readonly staff: boolean;
+}
+
+type Created = Extract<OrderEvent, { type: 'order.created' }>;
+
+export type OrderCommand =
+  | { type: 'create'; order: Omit<Created, 'type'>; submit: boolean }
+  | { type: 'add-line'; by: By; line: Line; currency: string }
+  | { type: 'change-line'; by: By; lineId: string; quantity: number }
+  | { type: 'remove-line'; by: By; lineId: string }
+  | { type: 'set-address'; by: By; address: Address }
+  | { type: 'submit'; by: By; paymentMethod?: string }
+  | { type: 'cancel'; by: By; reason: string }
+  | { type: 'mark-reserved' }
+  | { type: 'mark-paid'; paymentId: string }
+  | { type: 'mark-fulfilling'; shipmentId: string }
+  | { type: 'mark-shipped' }
+  | { type: 'mark-delivered' }
+  | ({ type: 'conclude-cancellation' } & Cancellation);
+
+export const maxLines = 1000;
+
+export function totalMinor(lines: readonly Line[]): number {
+  return lines.reduce((sum, line) => sum + line.quantity * line.unitPriceMinor, 0);
+}
+
+/** What can be done with an order by hand, in each state. */
+export const allowedActions: Readonly<Record<OrderStatus, readonly string[]>> = {
+  draft: ['addLine', 'changeLine', 'removeLine', 'setShippingAddress', 'submit', 'cancel'],
+  submitted: ['cancel'],
+  reserved: ['cancel'],
+  paid: ['cancel'],
+  fulfilling: ['cancel'],
+  shipped: [],
+  delivered: [],
+  completed: [],
+  cancelled: [],
+};
+
+export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
+  type: 'order',
+  initial: { status: 'none' },
+
+  decide(command, order) {
+    if (command.type === 'create') return create(command, order);
+    if (order.status === 'none') throw unknownOrder();
+    if ('by' in command) assertMay(command.by, order);
+    const { orderId } = order;
+    switch (command.type) {
+      case 'add-line': {
+        const { lines, currency } = draft(order, 'add a line');
+        if (lines.some((line) => line.lineId === command.line.lineId)) return [];
+        if (lines.length >= maxLines) throw invalid('too-many-lines', `An order has at most ${maxLines} lines.`);
+        if (lines.length > 0 && command.currency !== currency) throw mixedCurrency(currency, command.currency);
+        assertTotal([...lines, command.line]);
+        return [{ type: 'order.item-added', orderId, line: command.line }];
+      }
+      case 'change-line': {
+        const { lines } = draft(order, 'change a line');
+        const line = lineOf(lines, command.lineId);
+        if (line.quantity === command.quantity) return [];
+        assertTotal(lines.map((each) => (each === line ? { ...each, quantity: command.quantity } : each)));
+        return [{ type: 'order.item-changed', orderId, lineId: command.lineId, quantity: command.quantity }];
+      }
+      case 'remove-line': {
+        lineOf(draft(order, 'remove a line').lines, command.lineId);
+        return [{ type: 'order.item-removed', orderId, lineId: command.lineId }];
+      }
+      case 'set-address': {
+        const { shippingAddress } = draft(order, 'set the shipping address');
+        const { address } = command;
+        if (JSON.stringify(shippingAddress) === JSON.stringify(address)) return [];
+        return [{ type: 'order.shipping-address-set', orderId, address }];
+      }
+      case 'submit':
+        // submitted already, and perhaps further by now: the wish has been granted
+        if (order.status !== 'draft' && order.status !== 'cancelled') return [];
+        return [submitted(draft(order, 'submit'), command.paymentMethod)];
+      case 'cancel': {
+        const { reason } = command;
+        if (order.status === 'cancelled') return [];
+        if (order.status === 'draft') return [{ type: 'order.cancelled', orderId, reason }];
+        if (stages.indexOf(order.status) >= stages.indexOf('shipped')) {
+          throw wrongState(order, 'order-shipped', 'The parcel has left: an order can be cancelled only before that.');
+        }
+        return order.cancelling ? [] : [{ type: 'order.cancellation-requested', orderId, reason }];
+      }
+      case 'mark-reserved':
+        return before(order, 'reserved') ? [{ type: 'order.reserved', orderId }] : [];
+      case 'mark-paid':
+        return before(order, 'paid') ? [{ type: 'order.paid', orderId, paymentId: command.paymentId }] : [];
+      case 'mark-fulfilling':
+        if (!before(order, 'fulfilling')) return [];
+        return [{ type: 'order.fulfilling', orderId, shipmentId: command.shipmentId }];
+      case 'mark-shipped':
+        return before(order, 'shipped') ? [{ type: 'order.shipped', orderId }] : [];
+      case 'mark-delivered':
+        // Paid in advance, always so far: with the delivery nobody owes anything any more.
+        if (!before(order, 'delivered')) return [];
+        return [
+          { type: 'order.delivered', orderId },
+          { type: 'order.completed', orderId },
+        ];
+      case 'conclude-cancellation': {
+        if (order.status === 'cancelled' || order.status === 'draft') return [];
+        const { reason, step, code } = command;
+        return [{ type: 'order.cancelled', orderId, reason, step, code }];
+      }
+    }
+  },
+
+  evolve(order, event) {
+    if (event.type === 'order.created') {
+      const { orderId, customer, currency, lines, shippingAddress, paymentMethod } = event;
+      return { status: 'draft', orderId, customer, currency, lines, shippingAddress, paymentMethod };
+    }
+    if (order.status === 'none') return order;
+    switch (event.type) {
+      case 'order.item-added':
+        return { ...order, lines: [...order.lines, event.line] };
+      case 'order.item-changed': {
+        const { lineId, quantity } = event;
+        return { ...order, lines: order.lines.map((line) => (line.lineId === lineId ? { ...line, quantity } : line)) };
+      }
+      case 'order.item-removed':
+        return { ...order, lines: order.lines.filter((line) => line.lineId !== event.lineId) };
+      case 'order.shipping-address-set':
+        return { ...order, shippingAddress: event.address };
+      case 'order.submitted':
+        return { ...order, status: 'submitted', paymentMethod: event.paymentMethod, cancelling: false };
+      case 'order.reserved':
+      case 'order.paid':
+      case 'order.fulfilling':
+      case 'order.shipped':
+      case 'order.delivered':
+      case 'order.completed': {
+        const status = event.type.slice('order.'.length) as Stage;
+        return { ...order, status, cancelling: 'cancelling' in order && order.cancelling };
+      }
+      case 'order.cancellation-requested':
+        return 'cancelling' in order ? { ...order, cancelling: true } : order;
+      case 'order.cancelled':
+        return { ...order, status: 'cancelled' };
+    }
+  },
+};
+
+type Known = Exclude<Order, { status: 'none' }>;
+type Draft = Extract<Order, { status: 'draft' }>;
+
+function create({ order, submit }: Extract<OrderCommand, { type: 'create' }>, state: Order): OrderEvent[] {
+  if (state.status !== 'none') return [];
+  if (order.lines.length > maxLines) throw invalid('too-many-lines', `An order has at most ${maxLines} lines.`);
+  assertTotal(order.lines);
+  const created: Created = { type: 'order.created', ...order };
+  return submit ? [created, submitted({ status: 'draft', ...order }, order.paymentMethod)] : [created];
+}
+
+function submitted(order: Draft, method: string | undefined): OrderEvent {
+  const { orderId, lines, currency, shippingAddress } = order;
+  if (lines.length === 0) {
+    throw wrongState(order, 'order-empty', 'An order without lines cannot be submitted: add a line first.');
+  }
+  if (!shippingAddress) {
+    throw wrongState(order, 'address-missing', 'Say where it goes first: PUT /v1/orders/{id}/shipping-address.');
+  }
+  const paymentMethod = method ?? order.paymentMethod;
+  if (paymentMethod === undefined) {
+    throw wrongState(order, 'payment-method-missing', 'Say how it is paid: give paymentMethod.');
+  }
+  return { type: 'order.submitted', orderId, totalMinor: totalMinor(lines), currency, paymentMethod };
+}
+
+function assertMay(by: By, order: Known): void {
+  if (by.staff || (order.customer.kind === 'account' && order.customer.userId === by.userId)) return;
+  throw unknownOrder();
+}
+
+/** True while an order under way has not come as far as `stage`. */
+function before(order: Known, stage: Stage): boolean {
+  if (order.status === 'draft' || order.status === 'cancelled') return false;
+  return stages.indexOf(order.status) < stages.indexOf(stage);
+}
+
+function draft(order: Known, action: string): Draft {
+  if (order.status === 'draft') return order;
+  throw wrongState(order, 'order-not-draft', `The order is ${order.status}: to ${action} it has to be a draft.`);
+}
+
+function lineOf(lines: readonly Line[], lineId: string): Line {
+  const line = lines.find((each) => each.lineId === lineId);
+  if (line) return line;
+  throw new DomainError('not-found', 'line-unknown', `The order has no line ${lineId}.`);
+}
+
+function assertTotal(lines: readonly Line[]): void {
+  if (Number.isSafeInteger(totalMinor(lines))) return;
+  throw invalid('total-too-large', 'The total is beyond what can be counted exactly.');
+}
+
+export function unknownOrder(): DomainError {
+  return new DomainError('not-found', 'order-unknown', 'There is no such order.');
+}
+
+export function mixedCurrency(expected: string, found: string): DomainError {
+  return invalid('mixed-currency', `An order is in one currency: this one is in ${expected}, not ${found}.`);
+}
+
+function wrongState(order: { status: OrderStatus }, code: string, message: string): DomainError {
+  return new DomainError('conflict', code, message, { allowedActions: allowedActions[order.status] });
+}
+
+function invalid(code: string, message: string): DomainError {
+  return new DomainError('invalid', code, message);
+}

@@ -1,0 +1,264 @@
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  Headers,
+  HttpCode,
+  Param,
+  ParseUUIDPipe,
+  Patch,
+  Post,
+  Put,
+  Query,
+  Res,
+} from '@nestjs/common';
+import { CommandBus, QueryBus } from '@nestjs/cqrs';
+import { ApiHeader, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { EventStore } from '../../kernel/event-store/event-store';
+import { ApiProblems } from '../../kernel/http/api-problems';
+import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
+import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
+import { CurrentPrincipal, isStaff, type Principal } from '../../kernel/http/principal';
+import { ProblemError } from '../../kernel/http/problem';
+import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
+import {
+  AddressRequest,
+  CancelOrderRequest,
+  ChangeLineRequest,
+  CreateOrderRequest,
+  LineRequest,
+  ListOrdersQuery,
+  OrderEventResponse,
+  SubmitOrderRequest,
+} from './api';
+import type { By, Customer } from './domain/order';
+import { AddLine } from './features/add-line';
+import { CancelOrder } from './features/cancel-order';
+import { ChangeLine } from './features/change-line';
+import { CreateOrder } from './features/create-order';
+import { SetShippingAddress } from './features/set-shipping-address';
+import { SubmitOrder } from './features/submit-order';
+import { AwaitFulfilment } from './processes/fulfilment';
+import { GetOrder, ListOrders, OrderDetails, OrderSummary } from './views/order-details';
+import { GetTimeline, TimelineEntry } from './views/order-timeline';
+
+const ApiPrefer = () =>
+  ApiHeader({
+    name: 'Prefer',
+    required: false,
+    description: '`wait=10`: answer when the order is on its way or cancelled, after 10 s at the latest (RFC 7240).',
+  });
+
+@ApiTags('orders')
+@ApiSecurity('password')
+@ApiProblems(400, 401)
+@Controller('v1/orders')
+export class OrdersController {
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly queries: QueryBus,
+    private readonly subscriptions: Subscriptions,
+    private readonly events: EventStore,
+  ) {}
+
+  /** Create an order: a draft or, with submit, placed at once */
+  @Post()
+  @IdempotencyKeyRequired()
+  @ApiPrefer()
+  @ApiProblems(403, 404, 409, 422)
+  async createOrder(
+    @CurrentPrincipal() me: Principal,
+    @Body() body: CreateOrderRequest,
+    @Headers('prefer') prefer: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OrderDetails> {
+    const { lines, submit, customerId, guest, orderedAt = new Date(), reference, shippingAddress, paymentMethod } = body;
+    assertStaffFields(me, body);
+    const customer: Customer = guest ? { kind: 'guest', ...guest } : { kind: 'account', userId: customerId ?? me.userId };
+    const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
+    const { orderId } = await this.commands.execute(new CreateOrder(order, submit));
+    if (submit) await this.placed(orderId, prefer, reply);
+    void reply.header('Location', `/v1/orders/${orderId}`);
+    return this.show(orderId, me);
+  }
+
+  /** Search orders; a customer finds their own */
+  @Get()
+  @ApiPage(OrderSummary)
+  async listOrders(
+    @CurrentPrincipal() me: Principal,
+    @Query() { limit, after, sort, ...filter }: ListOrdersQuery,
+  ): Promise<Page<OrderSummary>> {
+    const [id] = readCursor(after, 'uuid') ?? [];
+    const list = new ListOrders(by(me), filter, sort, limit + 1, id as string | undefined);
+    return pageOf(await this.queries.execute(list), limit, (order) => [order.id]);
+  }
+
+  /** One order */
+  @Get(':id')
+  @ApiProblems(404)
+  async getOrder(@CurrentPrincipal() me: Principal, @Param('id', ParseUUIDPipe) id: string): Promise<OrderDetails> {
+    return this.show(id, me);
+  }
+
+  /** Add a line to a draft */
+  @Post(':id/lines')
+  @IdempotencyKeyRequired()
+  @ApiIfMatch()
+  @ApiProblems(403, 404, 409, 412, 422)
+  async addLine(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+    @Body() line: LineRequest,
+  ): Promise<OrderDetails> {
+    assertStaffFields(me, { lines: [line] });
+    await this.commands.execute(new AddLine(id, by(me), line, version));
+    return this.show(id, me);
+  }
+
+  /** Change the quantity of a draft's line */
+  @Patch(':id/lines/:lineId')
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412)
+  async changeLine(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Param('lineId', ParseUUIDPipe) lineId: string,
+    @IfMatch() version: number | undefined,
+    @Body() { quantity }: ChangeLineRequest,
+  ): Promise<OrderDetails> {
+    await this.commands.execute(new ChangeLine(id, by(me), lineId, quantity, version));
+    return this.show(id, me);
+  }
+
+  /** Remove a line from a draft */
+  @Delete(':id/lines/:lineId')
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412)
+  async removeLine(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Param('lineId', ParseUUIDPipe) lineId: string,
+    @IfMatch() version: number | undefined,
+  ): Promise<OrderDetails> {
+    await this.commands.execute(new ChangeLine(id, by(me), lineId, undefined, version));
+    return this.show(id, me);
+  }
+
+  /** Say where a draft shall go */
+  @Put(':id/shipping-address')
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412)
+  async setShippingAddress(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+    @Body() address: AddressRequest,
+  ): Promise<OrderDetails> {
+    await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
+    return this.show(id, me);
+  }
+
+  /** Place a draft: reserve the goods, take the money, book the parcel */
+  @Post(':id/submit')
+  @HttpCode(202)
+  @IdempotencyKeyRequired()
+  @ApiIfMatch()
+  @ApiPrefer()
+  @ApiProblems(404, 409, 412, 422)
+  async submitOrder(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+    @Body() { paymentMethod }: SubmitOrderRequest,
+    @Headers('prefer') prefer: string | undefined,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OrderDetails> {
+    await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, version));
+    await this.placed(id, prefer, reply);
+    return this.show(id, me);
+  }
+
+  /** Cancel: what was done for it is taken back; not once the parcel has left */
+  @Post(':id/cancel')
+  @HttpCode(202)
+  @IdempotencyKeyRequired()
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412, 422)
+  async cancelOrder(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+    @Body() { reason }: CancelOrderRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<OrderDetails> {
+    await this.commands.execute(new CancelOrder(id, by(me), reason, version));
+    void reply.header('Location', `/v1/orders/${id}`);
+    return this.show(id, me);
+  }
+
+  /** The order's own events, as they stand in the log */
+  @Get(':id/events')
+  @ApiPage(OrderEventResponse)
+  @ApiProblems(404)
+  async listOrderEvents(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Query() { limit, after }: PageQuery,
+  ): Promise<Page<OrderEventResponse>> {
+    await this.show(id, me);
+    const [version] = readCursor(after, 'number') ?? [0];
+    const stored = await this.events.getEvents(id, Number(version) + 1);
+    const events = stored.map(({ metadata: _, schemaVersion: __, timestamp, ...event }) => {
+      return { ...event, timestamp: timestamp.toISOString() };
+    });
+    return pageOf(events, limit, (event) => [event.version]);
+  }
+
+  /** What happened to it, in every module, as one story */
+  @Get(':id/timeline')
+  @ApiPage(TimelineEntry)
+  @ApiProblems(404)
+  async getTimeline(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Query() { limit, after }: PageQuery,
+  ): Promise<Page<TimelineEntry>> {
+    const [position] = readCursor(after, 'number') ?? [0];
+    const entries = await this.queries.execute(new GetTimeline(id, by(me), limit + 1, Number(position)));
+    return pageOf(entries, limit, (entry) => [entry.position]);
+  }
+
+  private async placed(orderId: string, prefer: string | undefined, reply: FastifyReply): Promise<void> {
+    void reply.status(202).header('Location', `/v1/orders/${orderId}`);
+    const seconds = Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(prefer ?? '')?.[1] ?? 0);
+    if (seconds === 0) return;
+    await this.commands.execute(new AwaitFulfilment(orderId, Math.min(seconds, 60) * 1000));
+    void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
+  }
+
+  private async show(orderId: string, me: Principal): Promise<OrderDetails> {
+    await this.subscriptions.readYourWrites();
+    return this.queries.execute(new GetOrder(orderId, by(me)));
+  }
+}
+
+function by(me: Principal): By {
+  return { userId: me.userId, staff: isStaff(me) };
+}
+
+/** A customer orders for themselves, now, at the catalogue's price. */
+function assertStaffFields(me: Principal, body: Partial<CreateOrderRequest>): void {
+  if (isStaff(me)) return;
+  const given = [
+    body.customerId !== undefined && body.customerId !== me.userId && 'customerId',
+    body.guest && 'guest',
+    body.orderedAt && 'orderedAt',
+    body.lines?.some((line) => line.unitPrice) && 'unitPrice',
+  ].find((name) => typeof name === 'string');
+  if (given) throw new ProblemError(403, 'staff-only', `Only staff may give ${given}.`);
+}

@@ -1,0 +1,37 @@
+import { Module } from '@nestjs/common';
+import { AddLineHandler } from './features/add-line';
+import { CancelOrderHandler } from './features/cancel-order';
+import { ChangeLineHandler } from './features/change-line';
+import { CreateOrderHandler } from './features/create-order';
+import { SetShippingAddressHandler } from './features/set-shipping-address';
+import { SubmitOrderHandler } from './features/submit-order';
+import { OrderStreams } from './order-streams';
+import { OrdersController } from './orders.controller';
+import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
+import { Progress } from './processes/progress';
+import { GetOrderHandler, ListOrdersHandler, OrderDetailsProjection } from './views/order-details';
+import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timeline';
+
+/** Orders, from draft to delivery. */
+@Module({
+  controllers: [OrdersController],
+  providers: [
+    OrderStreams,
+    CreateOrderHandler,
+    AddLineHandler,
+    ChangeLineHandler,
+    SetShippingAddressHandler,
+    SubmitOrderHandler,
+    CancelOrderHandler,
+    Fulfil,
+    ConcludeCancellation,
+    AwaitFulfilmentHandler,
+    Progress,
+    OrderDetailsProjection,
+    GetOrderHandler,
+    ListOrdersHandler,
+    OrderTimelineProjection,
+    GetTimelineHandler,
+  ],
+})
+export class OrdersModule {}

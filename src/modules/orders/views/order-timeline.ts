@@ -1,0 +1,120 @@
+import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
+import type { PoolClient } from 'pg';
+import { Database } from '../../../kernel/database/database';
+import type { StoredEvent } from '../../../kernel/event-store/event';
+import { sagaEventTypes } from '../../../kernel/sagas/saga-stream';
+import { type Projection, ProjectionOf } from '../../../kernel/subscriptions/projection';
+import { type By, unknownOrder } from '../domain/order';
+import { OrderFulfilment } from '../processes/fulfilment';
+
+const ofOrders = [
+  'order.created',
+  'order.item-added',
+  'order.item-changed',
+  'order.item-removed',
+  'order.shipping-address-set',
+  'order.submitted',
+  'order.reserved',
+  'order.paid',
+  'order.fulfilling',
+  'order.shipped',
+  'order.delivered',
+  'order.completed',
+  'order.cancellation-requested',
+  'order.cancelled',
+];
+const ofOthers = [
+  'stock.reserved',
+  'stock.released',
+  'stock.committed',
+  'payment.requested',
+  'payment.completed',
+  'payment.failed',
+  'payment.voided',
+  'payment.refunded',
+  'shipment.created',
+  'shipment.dispatched',
+  'shipment.delivered',
+  'shipment.cancelled',
+];
+
+/** Long, and told elsewhere already. */
+const leftOut = new Set(['orderId', 'saga', 'subject', 'data', 'lines', 'customer', 'shippingAddress', 'address', 'output']);
+
+/** Everything that happened to an order, in every module, as one story. */
+@ProjectionOf('orders.timeline')
+export class OrderTimelineProjection implements Projection {
+  readonly eventTypes = [...ofOrders, ...ofOthers, ...sagaEventTypes];
+
+  async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
+    const rows = events.flatMap((event) => {
+      const orderId = orderOf(event);
+      if (!orderId) return [];
+      const data = Object.fromEntries(Object.entries(event.payload).filter(([name]) => !leftOut.has(name)));
+      const { position, id, eventType: type, timestamp: at, metadata } = event;
+      return [{ position, order_id: orderId, event_id: id, type, actor: metadata.actor, at, data }];
+    });
+    if (rows.length === 0) return;
+    await view.query({
+      name: 'orders.timeline',
+      text: `insert into orders.timeline select * from jsonb_populate_recordset(null::orders.timeline, $1::jsonb)
+             on conflict (position) do nothing`,
+      values: [JSON.stringify(rows)],
+    });
+  }
+}
+
+function orderOf({ payload }: StoredEvent): string | undefined {
+  if (payload['saga'] === OrderFulfilment.name) return payload['subject'] as string;
+  return payload['orderId'] as string | undefined;
+}
+
+export class TimelineEntry {
+  /** Place in the log. */
+  position!: number;
+
+  eventId!: string;
+
+  /** @example 'payment.completed' */
+  type!: string;
+
+  /** Who or what caused it.
+   * @example 'system:payments.charge' */
+  actor!: string;
+
+  at!: string;
+
+  /** What it says besides. */
+  data!: Record<string, unknown>;
+}
+
+/** Oldest first, behind position `after`. @throws DomainError `order-unknown`, also for somebody else's order */
+export class GetTimeline extends Query<TimelineEntry[]> {
+  constructor(
+    readonly orderId: string,
+    readonly by: By,
+    readonly limit: number,
+    readonly after = 0,
+  ) {
+    super();
+  }
+}
+
+@QueryHandler(GetTimeline)
+export class GetTimelineHandler implements IQueryHandler<GetTimeline> {
+  constructor(private readonly database: Database) {}
+
+  async execute({ orderId, by, limit, after }: GetTimeline): Promise<TimelineEntry[]> {
+    const order = await this.database.pool.query(
+      'select 1 from orders.orders_view where id = $1 and ($2::uuid is null or customer_id = $2)',
+      [orderId, by.staff ? null : by.userId],
+    );
+    if (order.rowCount === 0) throw unknownOrder();
+    const { rows } = await this.database.pool.query<TimelineEntry>(
+      `select position::float8 as position, event_id as "eventId", type, actor, to_jsonb(at) #>> '{}' as at, data
+       from orders.timeline where order_id = $1 and timeline.position > $2 order by timeline.position limit $3`,
+      [orderId, after, limit],
+    );
+    return rows;
+  }
+}
