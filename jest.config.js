@@ -3,7 +3,15 @@ module.exports = {
   rootDir: '.',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
+  testPathIgnorePatterns: [
+    '/node_modules/',
+    '<rootDir>/test/crash/',
+    '<rootDir>/test/bench/',
+    '<rootDir>/test/fixtures/',
+  ],
   testEnvironment: 'node',
+  globalSetup: '<rootDir>/test/support/global-setup.js',
+  globalTeardown: '<rootDir>/test/support/global-teardown.js',
   // Nest 12 is ESM only and Jest on Node 20 cannot require(esm): one transform turns everything into CommonJS.
   transform: { '^.+\\.(ts|js|mjs)$': '<rootDir>/test/support/swc-transform.js' },
   transformIgnorePatterns: [],

@@ -26,7 +26,7 @@ export class AppModule {
       module: AppModule,
       imports: [
         ConfigModule.forRoot(config),
-        LoggerModule.forRoot(loggerOptions(config.LOG_LEVEL)),
+        LoggerModule.forRoot(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
         KernelModule.forRoot(kernel),
         GatewayModule.forRoot({ secret, lifetimeSeconds: config.ACCESS_TOKEN_SECONDS }),
         UsersModule,

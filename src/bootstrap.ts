@@ -1,7 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Logger } from 'nestjs-pino';
 import { AppModule, type AppOptions } from './app.module';
+import { AppLogger } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
 import { openRequestContexts } from './gateway/request-context';
 
@@ -21,7 +21,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     bufferLogs: true,
     abortOnError: false,
   });
-  app.useLogger(app.get(Logger));
+  app.useLogger(app.get(AppLogger));
   const { config } = options;
   if (config.DOCS ?? config.NODE_ENV !== 'production') serveDocs(app, openApi(app));
   return app;

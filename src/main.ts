@@ -8,7 +8,8 @@ import { migrate } from './kernel/database/migrate';
 function explain(error: unknown, config?: Config): string | undefined {
   if (error instanceof ConfigError || error instanceof EmbeddedPostgresError) return error.message;
   const { code, message } = error as { code?: string; message?: string };
-  if (code === 'EADDRINUSE') return `Port ${config?.PORT} is in use: stop what listens there, or choose another one with PORT.`;
+  if (code === 'EADDRINUSE')
+    return `Port ${config?.PORT} is in use: stop what listens there, or choose another one with PORT.`;
   if (code === 'EACCES') return `${message}: choose a PORT above 1023 or another DATA_DIR.`;
   if (config?.DATABASE_URL && typeof code === 'string' && /^(E|28|3D|08|57P)/.test(code)) {
     const { host, pathname } = new URL(config.DATABASE_URL);
@@ -23,7 +24,10 @@ async function main(args: readonly string[]): Promise<void> {
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
   const config = readConfig(process.env);
-  const note = (line: string) => console.log(line);
+  const note = (msg: string) => {
+    const line = { level: 'info', time: new Date().toISOString(), msg };
+    console.log(config.NODE_ENV === 'production' ? JSON.stringify(line) : msg);
+  };
   const closing: (() => Promise<unknown>)[] = [];
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> =>

@@ -12,7 +12,7 @@ export class GatewayIdempotency1790000000004 implements MigrationInterface {
         locked_until timestamptz not null,
         status       smallint,
         headers      jsonb,
-        body         jsonb,
+        body         json,
         created_at   timestamptz not null default clock_timestamp()
       );
       comment on column gateway.idempotency_keys.id is 'Hash of principal, route and key';

@@ -20,7 +20,8 @@ export class Payments1790000000012 implements MigrationInterface {
         updated_at         timestamptz not null
       );
       create index on payments.payments_view (order_id);
-      create index on payments.payments_view (status, id desc);
+      create index on payments.payments_view (requested_at desc, id desc);
+      create index on payments.payments_view (status, requested_at desc, id desc);
 
       create table payments.sandbox_ledger (
         key          text        primary key,

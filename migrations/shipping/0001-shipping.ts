@@ -17,7 +17,8 @@ export class Shipping1790000000013 implements MigrationInterface {
         dispatched_at   timestamptz,
         delivered_at    timestamptz
       );
-      create index on shipping.shipments (status, id desc);
+      create index on shipping.shipments (created_at desc, id desc);
+      create index on shipping.shipments (status, created_at desc, id desc);
     `);
   }
 

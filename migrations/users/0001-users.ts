@@ -17,6 +17,7 @@ export class Users1790000000010 implements MigrationInterface {
       );
       comment on column users.users.password_hash is 'argon2id; null: cannot sign in until one is set';
       create unique index users_email on users.users (lower(email));
+      create index on users.users (created_at desc, id desc);
     `);
   }
 

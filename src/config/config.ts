@@ -1,8 +1,21 @@
 import 'reflect-metadata';
 import { plainToInstance, Transform } from 'class-transformer';
-import { IsBoolean, IsEmail, IsIn, IsInt, IsOptional, IsUrl, Length, Max, Min, MinLength, validateSync } from 'class-validator';
+import {
+  IsBoolean,
+  IsEmail,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsUrl,
+  Length,
+  Max,
+  Min,
+  MinLength,
+  validateSync,
+} from 'class-validator';
 
-const flag = () => Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value));
+const flag = () =>
+  Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value));
 
 /** Everything that the environment can set. `--help` prints this list. */
 export class Config {
@@ -78,7 +91,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const config = plainToInstance(Config, given);
   const problems = validateSync(config).flatMap((problem) => Object.values(problem.constraints ?? {}));
   if (config.NODE_ENV === 'production' && config.DATABASE_URL && !config.JWT_SECRET) {
-    problems.push('JWT_SECRET must be set in production with DATABASE_URL, so that all replicas share it: openssl rand -hex 32');
+    problems.push(
+      'JWT_SECRET must be set in production with DATABASE_URL, so that all replicas share it: openssl rand -hex 32',
+    );
   }
   if (problems.length > 0) throw new ConfigError(`Configuration: ${problems.join('; ')}`);
   return config;

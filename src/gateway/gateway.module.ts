@@ -8,6 +8,7 @@ import { AuthenticationGuard } from './authentication/authentication.guard';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
+import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
 import { ResponseInterceptor } from './response.interceptor';
 import { validation } from './validation';
@@ -21,6 +22,7 @@ export class GatewayModule {
       imports: [JwtModule.register({}), TerminusModule],
       controllers: [AuthController, HealthController],
       providers: [
+        AppLogger,
         AccessTokens,
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },

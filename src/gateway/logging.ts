@@ -1,20 +1,41 @@
-import type { Params } from 'nestjs-pino';
+import { Logger, type Params } from 'nestjs-pino';
+import { PinoPretty as pretty } from 'pino-pretty';
 import { currentContext } from '../kernel/context';
 
-/** JSON lines. Requests are logged when they fail or take long: logging each would cost more than serving it. */
-export function loggerOptions(level: string): Params {
+const messageFormat = '{context} {msg}';
+
+/** JSON lines or, for somebody who sits in front of it, readable ones. Requests are logged when they fail or take long: logging each would cost more than serving it. */
+export function loggerOptions(level: string, readable: boolean): Params {
   return {
     pinoHttp: {
       level,
+      stream: readable
+        ? pretty({ sync: true, ignore: 'context,traceId', messageFormat, translateTime: 'HH:MM:ss' })
+        : undefined,
       autoLogging: false,
       quietReqLogger: true,
       base: undefined,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
+      formatters: readable ? undefined : { level: (label) => ({ level: label }) },
       mixin: () => {
         const { correlationId, actor } = currentContext();
         return actor === 'system' ? {} : { traceId: correlationId };
       },
     },
   };
+}
+
+/** Nest's account of every module and route that it finds, at every start. */
+const chatter = new Set<unknown>([
+  'NestFactory',
+  'InstanceLoader',
+  'RoutesResolver',
+  'RouterExplorer',
+  'NestApplication',
+]);
+
+export class AppLogger extends Logger {
+  override log(message: unknown, ...params: unknown[]): void {
+    if (!chatter.has(params.at(-1))) super.log(message, ...params);
+  }
 }

@@ -71,9 +71,14 @@ function find(error: unknown): Finding {
     return { status: 412, code: 'version-mismatch', detail: `${error.message} Read it again and repeat the request.` };
   }
   if (error instanceof EventDataError) return { status: 400, code: 'unstorable-text', detail: `${error.message}.` };
-  const { retryAfterMs, statusCode, code } = (error ?? {}) as { retryAfterMs?: unknown; statusCode?: unknown; code?: unknown };
+  const { retryAfterMs, statusCode, code } = (error ?? {}) as {
+    retryAfterMs?: unknown;
+    statusCode?: unknown;
+    code?: unknown;
+  };
   if (typeof retryAfterMs === 'number') return busy('overloaded', (error as Error).message, retryAfterMs);
-  if (isConnectionError(error)) return busy('database-unavailable', 'The database cannot be reached just now. Try again shortly.', 2000);
+  if (isConnectionError(error))
+    return busy('database-unavailable', 'The database cannot be reached just now. Try again shortly.', 2000);
   if (error instanceof HttpException) return fromHttp(error);
   // Fastify's own refusals: malformed JSON, body too large, unsupported media type
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
@@ -94,7 +99,8 @@ function busy(code: string, detail: string, retryAfterMs: number): Finding {
 function fromHttp(error: HttpException): Finding {
   const status = error.getStatus();
   const response = error.getResponse() as { message?: unknown; errors?: ProblemDetail[] } | string;
-  const detail = typeof response === 'object' && typeof response.message === 'string' ? response.message : error.message;
+  const detail =
+    typeof response === 'object' && typeof response.message === 'string' ? response.message : error.message;
   const errors = typeof response === 'object' ? response.errors : undefined;
   const code = errors ? 'validation' : (STATUS_CODES[status] ?? 'error').toLowerCase().replaceAll(' ', '-');
   return { status, code, detail, details: errors && { errors } };

@@ -3,8 +3,7 @@ import { deriveId, newId } from './ids';
 
 /** On whose behalf and because of what the current code runs: one HTTP request, or one delivery of one event. */
 export class ExecutionContext {
-  /** Highest log position that this context appended; what its caller must be able to read back. */
-  lastPosition = 0;
+  private position = 0;
   private readonly counters = new Map<string, number>();
 
   constructor(
@@ -17,6 +16,15 @@ export class ExecutionContext {
     /** The event that led here; none for a request from outside. */
     readonly causationId?: string,
   ) {}
+
+  /** Highest log position that this context wrote or read; what its caller must find in the views. */
+  get lastPosition(): number {
+    return this.position;
+  }
+
+  saw(position: number): void {
+    this.position = Math.max(this.position, position);
+  }
 
   /** The n-th id asked for under a name: equal on every repeat of this context, different within it. */
   nextId(name: string): string {

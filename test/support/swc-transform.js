@@ -17,7 +17,13 @@ function isEsm(path, source) {
 
 module.exports = {
   getCacheKey: (source, path, { config }) =>
-    createHash('sha1').update(version).update(__filename).update(config.rootDir).update(path).update(source).digest('hex'),
+    createHash('sha1')
+      .update(version)
+      .update(__filename)
+      .update(config.rootDir)
+      .update(path)
+      .update(source)
+      .digest('hex'),
   process(source, path) {
     const ours = path.endsWith('.ts');
     if (!ours && !isEsm(path, source)) return { code: source };

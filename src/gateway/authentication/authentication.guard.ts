@@ -30,7 +30,8 @@ export class AuthenticationGuard implements CanActivate {
     currentContext().actor = `user:${principal.userId}`;
 
     const needed = this.reflector.getAllAndOverride<Role[] | undefined>(ROLES, targets);
-    const allowed = !needed || needed.some((role) => principal.roles.includes(role) || (role === 'staff' && isStaff(principal)));
+    const allowed =
+      !needed || needed.some((role) => principal.roles.includes(role) || (role === 'staff' && isStaff(principal)));
     if (allowed) return true;
     throw new ProblemError(403, 'forbidden', `This is for the role ${needed.join(' or ')} only.`);
   }

@@ -40,7 +40,7 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
           on conflict (id) do update set locked_until = excluded.locked_until
             where k.status is null and k.locked_until < clock_timestamp() and k.fingerprint = excluded.fingerprint
           returning fingerprint)
-        select true as claimed, fingerprint, null::smallint as status, null::jsonb as headers, null::jsonb as body from mine
+        select true as claimed, fingerprint, null::smallint as status, null::jsonb as headers, null::json as body from mine
         union all
         select false, fingerprint, status, headers, body from gateway.idempotency_keys
         where id = $1 and not exists (select from mine)`,
@@ -79,7 +79,7 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
   /** In small batches: one giant DELETE would hold up writers. */
   private async sweep(): Promise<void> {
     try {
-      for (let deleted = 1; deleted > 0; ) {
+      for (let deleted = 1; deleted > 0;) {
         const result = await this.database.relaxed.query(
           `delete from gateway.idempotency_keys where id in (
              select id from gateway.idempotency_keys where created_at < now() - interval '${keptHours} h' limit 1000)`,

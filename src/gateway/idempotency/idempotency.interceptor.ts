@@ -28,7 +28,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
     if (request.method !== 'POST') return next.handle();
     const key = request.headers['idempotency-key'];
     if (key === undefined) {
-      if (!this.reflector.get<boolean | undefined>(IDEMPOTENCY_KEY_REQUIRED, execution.getHandler())) return next.handle();
+      if (!this.reflector.get<boolean | undefined>(IDEMPOTENCY_KEY_REQUIRED, execution.getHandler()))
+        return next.handle();
       throw new ProblemError(
         400,
         'idempotency-key-required',
@@ -36,18 +37,32 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
     if (typeof key !== 'string' || key.length < 1 || key.length > 255) {
-      throw new ProblemError(400, 'idempotency-key-malformed', 'Idempotency-Key takes one text of 1 to 255 characters.');
+      throw new ProblemError(
+        400,
+        'idempotency-key-malformed',
+        'Idempotency-Key takes one text of 1 to 255 characters.',
+      );
     }
 
     const id = idOf(JSON.stringify([request.principal?.userId ?? request.ip, request.method, request.url, key]));
     const claim = await this.keys.claim(id, idOf(JSON.stringify(request.body ?? null)));
     if (claim === 'other-body') {
-      throw new ProblemError(422, 'idempotency-key-reused', 'This Idempotency-Key was used with another body: take a new one.');
+      throw new ProblemError(
+        422,
+        'idempotency-key-reused',
+        'This Idempotency-Key was used with another body: take a new one.',
+      );
     }
     if (claim === 'running') {
-      throw new ProblemError(409, 'request-in-progress', 'A request with this Idempotency-Key is being worked on.', {}, {
-        'Retry-After': '1',
-      });
+      throw new ProblemError(
+        409,
+        'request-in-progress',
+        'A request with this Idempotency-Key is being worked on.',
+        {},
+        {
+          'Retry-After': '1',
+        },
+      );
     }
     const reply = http.getResponse<FastifyReply>();
     if (claim !== 'claimed') {

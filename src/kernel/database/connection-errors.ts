@@ -8,6 +8,8 @@ export function isConnectionError(error: unknown): boolean {
   if (typeof code === 'string' && /^(08|57P0[1-3])|^(ECONN|EPIPE$|ETIMEDOUT$|ENOTFOUND$)/.test(code)) return true;
   return (
     typeof message === 'string' &&
-    /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i.test(message)
+    /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i.test(
+      message,
+    )
   );
 }

@@ -44,7 +44,7 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
         // A repeat of what was carried out before the state moved on is no error.
         const earlier = await this.events.resultOf(commandId);
         if (!earlier) throw refusal;
-        this.remember(earlier.position);
+        currentContext().saw(earlier.position);
         return { state, version: earlier.version };
       }
       if (events.length === 0) return { state, version };
@@ -61,12 +61,11 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
     if (stored[0] && stored[0].aggregateType !== this.decider.type) {
       return { state: this.decider.initial, version: 0 };
     }
-    const state = stored.reduce((state, event) => this.decider.evolve(state, domainEvent<Event>(event)), this.decider.initial);
+    currentContext().saw(stored.at(-1)?.position ?? 0);
+    const state = stored.reduce(
+      (state, event) => this.decider.evolve(state, domainEvent<Event>(event)),
+      this.decider.initial,
+    );
     return { state, version: stored.length };
-  }
-
-  private remember(position: number): void {
-    const context = currentContext();
-    context.lastPosition = Math.max(context.lastPosition, position);
   }
 }

@@ -69,7 +69,11 @@ export class EventStore {
    * @throws EventDataError for a payload that JSON cannot carry
    * @throws OverloadError when too many appends wait
    */
-  async append(aggregate: Aggregate, events: readonly DomainEvent[], options: AppendOptions = {}): Promise<AppendResult> {
+  async append(
+    aggregate: Aggregate,
+    events: readonly DomainEvent[],
+    options: AppendOptions = {},
+  ): Promise<AppendResult> {
     const append = prepare({ aggregate, events, ...options });
     const outcome = await this.groupCommit.append(append);
     this.committed(append, outcome);
@@ -125,7 +129,11 @@ export class EventStore {
   }
 
   /** The log from behind `position` on, of one type or one aggregate; for people, who may wait a little. */
-  async search(filter: { type?: string; aggregateId?: string }, position: number, limit: number): Promise<StoredEvent[]> {
+  async search(
+    filter: { type?: string; aggregateId?: string },
+    position: number,
+    limit: number,
+  ): Promise<StoredEvent[]> {
     const { rows } = await this.database.pool.query<EventRow>(
       `select * from event_store.events
        where position > $1 and ($2::text is null or event_type = $2) and ($3::uuid is null or aggregate_id = $3)
@@ -164,8 +172,7 @@ export class EventStore {
 
   private committed(append: Append, outcome: AppendOutcome): void {
     if (outcome.status === 'conflict') return;
-    const context = currentContext();
-    context.lastPosition = Math.max(context.lastPosition, outcome.position);
+    currentContext().saw(outcome.position);
     if (outcome.status === 'duplicate') return;
     const count = append.events.length;
     this.listener(

@@ -97,7 +97,8 @@ export class GroupCommit {
     let bytes = 0;
     let taken = 0;
     for (const waiting of this.queue) {
-      if (batch.length >= this.limits.batchCommands || (bytes > 0 && bytes + waiting.bytes > this.limits.batchBytes)) break;
+      if (batch.length >= this.limits.batchCommands || (bytes > 0 && bytes + waiting.bytes > this.limits.batchBytes))
+        break;
       taken++;
       const { aggregate, events } = waiting.append;
       const command = events[0]!.id;

@@ -16,7 +16,11 @@ export const IfMatch = createParamDecorator((need: 'required' | undefined, conte
   }
   const version = /^(?:W\/)?"(\d{1,9})"$/.exec(header)?.[1];
   if (version === undefined) {
-    throw new ProblemError(400, 'if-match-malformed', 'If-Match takes the ETag of the resource, such as "3" with its quotes.');
+    throw new ProblemError(
+      400,
+      'if-match-malformed',
+      'If-Match takes the ETag of the resource, such as "3" with its quotes.',
+    );
   }
   return Number(version);
 });

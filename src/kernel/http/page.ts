@@ -52,7 +52,10 @@ export function pageOf<T>(rows: T[], limit: number, key: (row: T) => CursorKey[]
  *
  * @throws ProblemError 400 for anything that is not a cursor of ours
  */
-export function readCursor(cursor: string | undefined, ...kinds: ('string' | 'number' | 'uuid')[]): CursorKey[] | undefined {
+export function readCursor(
+  cursor: string | undefined,
+  ...kinds: ('string' | 'number' | 'uuid')[]
+): CursorKey[] | undefined {
   if (cursor === undefined) return undefined;
   try {
     const keys = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown;

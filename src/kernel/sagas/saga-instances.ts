@@ -86,14 +86,14 @@ export interface SagaInstance {
   readonly step: string | null;
   readonly attempt: number | null;
   readonly error: SagaFailure | null;
-  readonly dueAt: string | null;
-  readonly startedAt: string;
-  readonly updatedAt: string;
+  readonly dueAt: Date | null;
+  readonly startedAt: Date;
+  readonly updatedAt: Date;
 }
 
 const columns = `id, definition, definition_version as "definitionVersion", subject, status, step, attempt, error,
-  to_jsonb(due_at) #>> '{}' as "dueAt", to_jsonb(started_at) #>> '{}' as "startedAt",
-  to_jsonb(updated_at) #>> '{}' as "updatedAt"`;
+  due_at as "dueAt", started_at as "startedAt",
+  updated_at as "updatedAt"`;
 
 /** Reads what the projection above wrote. */
 @Injectable()
@@ -118,6 +118,14 @@ export class SagaInstances {
       [filter.status ?? null, filter.after ?? null, filter.limit],
     );
     return rows;
+  }
+
+  /** How many have not come to their end; a parked one has, as far as it can without a person. */
+  async unfinished(): Promise<number> {
+    const { rows } = await this.database.pool.query<{ count: number }>(
+      `select count(*)::int as count from sagas.instances where status in ('running', 'compensating')`,
+    );
+    return rows[0]!.count;
   }
 
   /** Sagas whose timer has run out, with the version at which it was set. */

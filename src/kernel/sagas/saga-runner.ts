@@ -79,7 +79,10 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     if (!definition.awaited) await this.sagas.decide(id, { type: 'complete-step', step, output });
   }
 
-  private async compensate(id: string, state: Extract<SagaState, { status: 'compensating' | 'parked' }>): Promise<void> {
+  private async compensate(
+    id: string,
+    state: Extract<SagaState, { status: 'compensating' | 'parked' }>,
+  ): Promise<void> {
     const { step, attempt } = state.current;
     const key = `${id}/${step}`;
     try {
@@ -144,7 +147,9 @@ export class SagaTimers implements OnApplicationBootstrap, OnApplicationShutdown
 
   private async wake(): Promise<void> {
     const due = await this.instances.due(100);
-    await Promise.all(due.map(({ id, version }) => this.sagas.decide(id, { type: 'due' }, { expectedVersion: version }).catch(moved)));
+    await Promise.all(
+      due.map(({ id, version }) => this.sagas.decide(id, { type: 'due' }, { expectedVersion: version }).catch(moved)),
+    );
   }
 }
 

@@ -164,7 +164,8 @@ function decide(
       ];
     }
     case 'due': {
-      if (state.status === 'compensating' && state.current.waiting) return [compensationOf(about, state.undo, state.current.attempt + 1)];
+      if (state.status === 'compensating' && state.current.waiting)
+        return [compensationOf(about, state.undo, state.current.attempt + 1)];
       if (state.status !== 'running') return [];
       const { step, attempt, waiting } = state.current;
       if (waiting) {

@@ -14,16 +14,16 @@ export interface DeadLetter {
   readonly state: DeadLetterState;
   readonly error: string | null;
   readonly attempts: number;
-  readonly since: string;
+  readonly since: Date;
   readonly replayRequestedBy: string | null;
   readonly resolvedBy: string | null;
-  readonly resolvedAt: string | null;
+  readonly resolvedAt: Date | null;
   readonly reason: string | null;
 }
 
 const columns = `subscription, position::float8 as position, event_id as "eventId", event_type as "eventType", partition,
-  state, error, attempts, to_jsonb(since) #>> '{}' as since, replay_requested_by as "replayRequestedBy",
-  resolved_by as "resolvedBy", to_jsonb(resolved_at) #>> '{}' as "resolvedAt", reason`;
+  state, error, attempts, since as since, replay_requested_by as "replayRequestedBy",
+  resolved_by as "resolvedBy", resolved_at as "resolvedAt", reason`;
 
 /** The operators' side of dead letters: look, ask for a replay, or discard. The worker of the subscription does the rest. */
 @Injectable()
@@ -31,7 +31,11 @@ export class DeadLetters {
   constructor(private readonly database: Database) {}
 
   /** Newest first, `limit` of them before log position `before`. */
-  async list(filter: { subscription?: string; state?: DeadLetterState }, limit: number, before?: number): Promise<DeadLetter[]> {
+  async list(
+    filter: { subscription?: string; state?: DeadLetterState },
+    limit: number,
+    before?: number,
+  ): Promise<DeadLetter[]> {
     const { rows } = await this.database.pool.query<DeadLetter>(
       `select ${columns} from subscriptions.dead_letters d
        where ($1::text is null or subscription = $1) and ($2::text is null or state = $2) and ($3::bigint is null or d.position < $3)
@@ -72,7 +76,11 @@ export class DeadLetters {
   private async open(subscription: string, position: number): Promise<DeadLetter> {
     const letter = await this.get(subscription, position);
     if (letter.state === 'failed' || letter.state === 'parked') return letter;
-    throw new DomainError('conflict', `dead-letter-${letter.state}`, `This dead letter has been ${letter.state} already.`);
+    throw new DomainError(
+      'conflict',
+      `dead-letter-${letter.state}`,
+      `This dead letter has been ${letter.state} already.`,
+    );
   }
 
   private async ask(subscription: string, partition: string, by: string): Promise<void> {

@@ -22,9 +22,9 @@ export async function moveCheckpoint(client: PoolClient, lease: Lease, position:
 
 /** Asserts the lease for writes that do not move the checkpoint, and keeps it until the transaction ends. */
 export async function assertLease(client: PoolClient, lease: Lease): Promise<void> {
-  const held = await client.query(
-    `select 1 from subscriptions.checkpoints where name = $1 and epoch = $2 for share`,
-    [lease.name, lease.epoch],
-  );
+  const held = await client.query(`select 1 from subscriptions.checkpoints where name = $1 and epoch = $2 for share`, [
+    lease.name,
+    lease.epoch,
+  ]);
   if (held.rowCount === 0) throw new Fenced(lease.name);
 }

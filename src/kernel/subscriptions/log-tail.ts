@@ -50,7 +50,8 @@ export class LogTail {
   async read(after: number, limit: number): Promise<readonly StoredEvent[]> {
     if (after >= this.position) return [];
     const first = this.buffer[0]?.position;
-    if (first !== undefined && after + 1 >= first) return this.buffer.slice(after + 1 - first, after + 1 - first + limit);
+    if (first !== undefined && after + 1 >= first)
+      return this.buffer.slice(after + 1 - first, after + 1 - first + limit);
     return this.store.readLog(after, limit);
   }
 

@@ -113,14 +113,16 @@ export class ReactionRunner extends Runner {
 
   /** @returns true when the event is done with: handled, or kept as a dead letter */
   private async handle(lease: Lease, event: StoredEvent, partition: string, signal: AbortSignal): Promise<boolean> {
-    for (let attempt = 1; !signal.aborted; ) {
+    for (let attempt = 1; !signal.aborted;) {
       try {
         if (this.letters.parked.has(partition)) await this.bury(lease, event, partition);
         else await this.deliver(event);
         return true;
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        this.logger.warn(`${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`);
+        this.logger.warn(
+          `${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`,
+        );
         try {
           if (attempt >= this.deps.retry.attempts && this.isEventsFault(error)) {
             await this.bury(lease, event, partition, { error, attempts: attempt });

@@ -28,7 +28,10 @@ export const REACTION = 'kernel:reaction';
  * that a repeat of the event repeats no effect.
  */
 export function Reaction(options: ReactionOptions, ...events: [EventClass, ...EventClass[]]): ClassDecorator {
-  const metadata: ReactionMetadata = { ...options, events: new Map(events.map((event) => [eventTypeOf(event), event])) };
+  const metadata: ReactionMetadata = {
+    ...options,
+    events: new Map(events.map((event) => [eventTypeOf(event), event])),
+  };
   return (target) => {
     EventsHandler(...(events as unknown as (new () => object)[]))(target);
     SetMetadata(REACTION, metadata)(target);

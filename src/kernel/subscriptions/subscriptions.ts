@@ -27,7 +27,7 @@ export interface SubscriptionStatus {
   readonly lag: number;
   readonly owner: string | null;
   readonly deadLetters: number;
-  readonly updatedAt: string;
+  readonly updatedAt: Date;
 }
 
 /** Finds all projections and reactions of the app, and runs those that this process may. */
@@ -102,7 +102,7 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
 
   /** Resolves when every subscription has handled all that is in the log, and nothing new came of it. */
   async idle(): Promise<void> {
-    for (let head = await this.store.head(); ; ) {
+    for (let head = await this.store.head(); ;) {
       const position = head;
       await Promise.all([...this.runners.values()].map((runner) => runner.reached(position)));
       head = await this.store.head();
@@ -112,7 +112,7 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
 
   async status(): Promise<SubscriptionStatus[]> {
     const { rows } = await this.database.pool.query<SubscriptionStatus>(
-      `select c.name, c.kind, c.position::float8 as position, c.owner, to_jsonb(c.updated_at) #>> '{}' as "updatedAt",
+      `select c.name, c.kind, c.position::float8 as position, c.owner, c.updated_at as "updatedAt",
               ((select coalesce(max(position), 0) from event_store.events) - c.position)::float8 as lag,
               (select count(*) from subscriptions.dead_letters d
                where d.subscription = c.name and d.state in ('failed', 'parked'))::int as "deadLetters"

@@ -33,11 +33,11 @@ export class SagaResponse {
   error!: SagaError | null;
 
   /** When its next try or deadline comes. */
-  dueAt!: string | null;
+  dueAt!: Date | null;
 
-  startedAt!: string;
+  startedAt!: Date;
 
-  updatedAt!: string;
+  updatedAt!: Date;
 }
 
 export class ReasonRequest {
@@ -64,7 +64,7 @@ export class SubscriptionResponse {
 
   deadLetters!: number;
 
-  updatedAt!: string;
+  updatedAt!: Date;
 }
 
 export class ListDeadLettersQuery extends PageQuery {
@@ -97,13 +97,13 @@ export class DeadLetterResponse {
 
   attempts!: number;
 
-  since!: string;
+  since!: Date;
 
   replayRequestedBy!: string | null;
 
   resolvedBy!: string | null;
 
-  resolvedAt!: string | null;
+  resolvedAt!: Date | null;
 
   reason!: string | null;
 }
@@ -166,7 +166,7 @@ export class LogEntryResponse {
   eventType!: string;
   payload!: Record<string, unknown>;
   metadata!: Record<string, unknown>;
-  timestamp!: string;
+  timestamp!: Date;
 }
 
 export class LogPageResponse {

@@ -1,4 +1,15 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, ParseIntPipe, ParseUUIDPipe, Post, Query } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Param,
+  ParseIntPipe,
+  ParseUUIDPipe,
+  Post,
+  Query,
+} from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
@@ -163,8 +174,8 @@ export class OperationsController {
   @ApiProblems(400)
   async listEvents(@Query() { after, limit, type, aggregateId }: ListEventsQuery): Promise<LogPageResponse> {
     const events = await this.events.search({ type, aggregateId }, after, limit + 1);
-    const data = events.slice(0, limit).map(({ schemaVersion: _, timestamp, metadata, ...event }) => {
-      return { ...event, metadata: { ...metadata }, timestamp: timestamp.toISOString() };
+    const data = events.slice(0, limit).map(({ schemaVersion: _, metadata, ...event }) => {
+      return { ...event, metadata: { ...metadata } };
     });
     return { data, next: data.at(-1)?.position ?? after, hasMore: events.length > limit };
   }

@@ -160,15 +160,7 @@ export class ListOrdersQuery extends PageQuery {
   @IsOptional()
   @IsIn(['draft', 'submitted', 'reserved', 'paid', 'fulfilling', 'shipped', 'delivered', 'completed', 'cancelled'])
   status?:
-    | 'draft'
-    | 'submitted'
-    | 'reserved'
-    | 'paid'
-    | 'fulfilling'
-    | 'shipped'
-    | 'delivered'
-    | 'completed'
-    | 'cancelled';
+    'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';
 
   /** Staff only; a customer always sees their own. */
   @IsOptional()
@@ -219,7 +211,7 @@ export class OrderEventResponse {
   /** @example 'order.submitted' */
   eventType!: string;
   payload!: Record<string, unknown>;
-  timestamp!: string;
+  timestamp!: Date;
   version!: number;
   position!: number;
 }

@@ -75,9 +75,20 @@ export class OrdersController {
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
-    const { lines, submit, customerId, guest, orderedAt = new Date(), reference, shippingAddress, paymentMethod } = body;
+    const {
+      lines,
+      submit,
+      customerId,
+      guest,
+      orderedAt = new Date(),
+      reference,
+      shippingAddress,
+      paymentMethod,
+    } = body;
     assertStaffFields(me, body);
-    const customer: Customer = guest ? { kind: 'guest', ...guest } : { kind: 'account', userId: customerId ?? me.userId };
+    const customer: Customer = guest
+      ? { kind: 'guest', ...guest }
+      : { kind: 'account', userId: customerId ?? me.userId };
     const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
     const { orderId } = await this.commands.execute(new CreateOrder(order, submit));
     if (submit) await this.placed(orderId, prefer, reply);
@@ -213,9 +224,7 @@ export class OrdersController {
     await this.show(id, me);
     const [version] = readCursor(after, 'number') ?? [0];
     const stored = await this.events.getEvents(id, Number(version) + 1);
-    const events = stored.map(({ metadata: _, schemaVersion: __, timestamp, ...event }) => {
-      return { ...event, timestamp: timestamp.toISOString() };
-    });
+    const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => event);
     return pageOf(events, limit, (event) => [event.version]);
   }
 

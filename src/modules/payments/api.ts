@@ -41,7 +41,7 @@ export class PaymentResponse {
 
   version!: number;
 
-  requestedAt!: string;
+  requestedAt!: Date;
 
-  updatedAt!: string;
+  updatedAt!: Date;
 }

@@ -73,7 +73,7 @@ export interface PaymentFilter {
 const columns = `id, order_id as "orderId", status, method, failure, version, provider_reference as "providerReference",
   jsonb_build_object('amountMinor', amount_minor, 'currency', currency) as amount,
   jsonb_build_object('amountMinor', refunded_minor, 'currency', currency) as refunded,
-  to_jsonb(requested_at) #>> '{}' as "requestedAt", to_jsonb(updated_at) #>> '{}' as "updatedAt"`;
+  requested_at as "requestedAt", updated_at as "updatedAt"`;
 
 @Injectable()
 export class Payments {
@@ -91,9 +91,11 @@ export class Payments {
   /** Newest first, `limit` of them behind the one with id `after`. */
   async list({ orderId, status }: PaymentFilter, limit: number, after?: string): Promise<PaymentResponse[]> {
     const { rows } = await this.database.pool.query<PaymentResponse>(
-      `select ${columns} from payments.payments_view
-       where ($1::uuid is null or order_id = $1) and ($2::text is null or status = $2) and ($3::uuid is null or id < $3)
-       order by id desc limit $4`,
+      `select ${columns} from payments.payments_view p
+       where ($1::uuid is null or order_id = $1) and ($2::text is null or status = $2)
+         and ($3::uuid is null or (p.requested_at, p.id) < (
+           select a.requested_at, a.id from payments.payments_view a where a.id = $3))
+       order by p.requested_at desc, p.id desc limit $4`,
       [orderId ?? null, status ?? null, after ?? null, limit],
     );
     return rows;

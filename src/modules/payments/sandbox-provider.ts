@@ -54,7 +54,8 @@ export class SandboxProvider extends PaymentProvider {
     const entry = known ?? (await this.write('charge', key, key, outcome, request.amountMinor, request.currency));
     if (manner?.silentFirst && !known) await delay(60_000, undefined, { signal });
     if (entry.outcome === 'charged') return { outcome: 'charged', reference: entry.reference };
-    const message = decline ?? `There is no payment method ${method}; the sandbox knows ${Object.keys(manners).join(', ')}.`;
+    const message =
+      decline ?? `There is no payment method ${method}; the sandbox knows ${Object.keys(manners).join(', ')}.`;
     return { outcome: 'declined', code: entry.outcome, message };
   }
 

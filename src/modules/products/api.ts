@@ -1,5 +1,16 @@
 import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsNotEmpty, IsOptional, IsString, Length, Max, MaxLength, Min, ValidateNested } from 'class-validator';
+import {
+  IsBoolean,
+  IsInt,
+  IsNotEmpty,
+  IsOptional,
+  IsString,
+  Length,
+  Max,
+  MaxLength,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
 import type { Product } from './product.entity';
@@ -146,7 +157,7 @@ export class StockMovementResponse {
 
   reason!: string | null;
 
-  at!: string;
+  at!: Date;
 }
 
 export function productResponse(product: Product): ProductResponse {

@@ -126,7 +126,7 @@ export class ProductsController {
     const [before] = readCursor(after, 'number') ?? [];
     const rows = await this.dataSource.query<StockMovementResponse[]>(
       `select id::float8 as id, kind, on_hand_delta as "onHandDelta", reserved_delta as "reservedDelta", reference, reason,
-              to_jsonb(at) #>> '{}' as at
+              at as at
        from products.stock_movements where product_id = $1 and ($2::bigint is null or stock_movements.id < $2)
        order by stock_movements.id desc limit $3`,
       [id, before ?? null, limit + 1],

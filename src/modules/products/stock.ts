@@ -41,7 +41,10 @@ export class Stock {
           `${product.on_hand} are on hand and ${product.reserved} of them reserved: ${delta} is not possible.`,
         );
       }
-      await manager.query('update products.products set on_hand = $2, version = version + 1 where id = $1', [productId, onHand]);
+      await manager.query('update products.products set on_hand = $2, version = version + 1 where id = $1', [
+        productId,
+        onHand,
+      ]);
       await manager.query(
         `insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference, reason)
          values ($1, 'adjusted', $2, 0, $3, $4)`,
@@ -53,7 +56,11 @@ export class Stock {
   }
 
   /** See `ReserveInventory`. */
-  async reserve(key: string, orderId: string, requested: readonly ReservationLine[]): Promise<{ reservationId: string }> {
+  async reserve(
+    key: string,
+    orderId: string,
+    requested: readonly ReservationLine[],
+  ): Promise<{ reservationId: string }> {
     const reservationId = idOf(key);
     const lines = sumByProduct(requested);
     await this.events.transaction(async (manager) => {

@@ -43,25 +43,15 @@ export class ShipmentResponse {
 
   version!: number;
 
-  createdAt!: string;
+  createdAt!: Date;
 
-  dispatchedAt!: string | null;
+  dispatchedAt!: Date | null;
 
-  deliveredAt!: string | null;
+  deliveredAt!: Date | null;
 }
 
 export function shipmentResponse(shipment: Shipment): ShipmentResponse {
-  const { id, orderId, status, address, lines, trackingNumber, version, createdAt, dispatchedAt, deliveredAt } = shipment;
-  return {
-    id,
-    orderId,
-    status,
-    address,
-    lines,
-    trackingNumber,
-    version,
-    createdAt: createdAt.toISOString(),
-    dispatchedAt: dispatchedAt?.toISOString() ?? null,
-    deliveredAt: deliveredAt?.toISOString() ?? null,
-  };
+  const { id, orderId, status, address, lines, trackingNumber, version, createdAt, dispatchedAt, deliveredAt } =
+    shipment;
+  return { id, orderId, status, address, lines, trackingNumber, version, createdAt, dispatchedAt, deliveredAt };
 }

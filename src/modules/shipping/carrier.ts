@@ -20,7 +20,9 @@ export class SandboxCarrier extends Carrier {
     if (to.countryCode === 'AQ') {
       return Promise.resolve({ outcome: 'refused', reason: 'The sandbox carrier does not go to Antarctica.' });
     }
-    const digits = BigInt(`0x${createHash('sha256').update(key).digest('hex').slice(0, 14)}`).toString().padStart(17, '0');
+    const digits = BigInt(`0x${createHash('sha256').update(key).digest('hex').slice(0, 14)}`)
+      .toString()
+      .padStart(17, '0');
     return Promise.resolve({ outcome: 'booked', trackingNumber: `SBX${digits.slice(-15)}` });
   }
 

@@ -47,8 +47,14 @@ export class Shipments {
 
   /** Newest first, `limit` of them behind the one with id `after`. */
   list(filter: { orderId?: string; status?: Shipment['status'] }, limit: number, after?: string): Promise<Shipment[]> {
-    const query = this.shipments.createQueryBuilder('s').orderBy('s.id', 'DESC').limit(limit);
-    if (after) query.andWhere('s.id < :after', { after });
+    const query = this.shipments.createQueryBuilder('s').orderBy('s.createdAt', 'DESC').addOrderBy('s.id', 'DESC');
+    query.limit(limit);
+    if (after) {
+      query.andWhere(
+        '(s.createdAt, s.id) < (select a.created_at, a.id from shipping.shipments a where a.id = :after)',
+        { after },
+      );
+    }
     if (filter.orderId) query.andWhere('s.orderId = :orderId', { orderId: filter.orderId });
     if (filter.status) query.andWhere('s.status = :status', { status: filter.status });
     return query.getMany();
@@ -113,7 +119,9 @@ export class Shipments {
       const shipment = await lock(manager, id);
       if (shipment.status === to) return { result: shipment, announce: [] };
       if (shipment.status !== from) {
-        const allowedActions = { created: ['dispatch'], dispatched: ['deliver'], delivered: [], cancelled: [] }[shipment.status];
+        const allowedActions = { created: ['dispatch'], dispatched: ['deliver'], delivered: [], cancelled: [] }[
+          shipment.status
+        ];
         const message = `The shipment is ${shipment.status}; only one that is ${from} can become ${to}.`;
         throw new DomainError('conflict', `shipment-${shipment.status}`, message, { allowedActions });
       }

@@ -35,12 +35,24 @@ export class Accounts {
 
   /** Newest first, `limit` of them behind the one with id `after`. */
   list(limit: number, after?: string): Promise<User[]> {
-    const query = this.users.createQueryBuilder('u').orderBy('u.id', 'DESC').limit(limit);
-    if (after) query.where('u.id < :after', { after });
+    const query = this.users
+      .createQueryBuilder('u')
+      .orderBy('u.createdAt', 'DESC')
+      .addOrderBy('u.id', 'DESC')
+      .limit(limit);
+    if (after)
+      query.where('(u.createdAt, u.id) < (select a.created_at, a.id from users.users a where a.id = :after)', {
+        after,
+      });
     return query.getMany();
   }
 
-  async register(email: string, name: string, password: string | undefined, roles: Role[] = ['customer']): Promise<string> {
+  async register(
+    email: string,
+    name: string,
+    password: string | undefined,
+    roles: Role[] = ['customer'],
+  ): Promise<string> {
     const id = currentContext().nextId('user');
     const passwordHash = password === undefined ? null : await hash(password, argon2id);
     try {
@@ -53,7 +65,11 @@ export class Accounts {
       if (!isUniqueViolation(error)) throw error;
       // the same request, told again: it is this very account
       if (await this.users.existsBy({ id })) return id;
-      throw new DomainError('conflict', 'email-taken', 'There is an account with this e-mail address already: sign in.');
+      throw new DomainError(
+        'conflict',
+        'email-taken',
+        'There is an account with this e-mail address already: sign in.',
+      );
     }
     return id;
   }

@@ -1,5 +1,4 @@
 import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, Length, MaxLength } from 'class-validator';
-import type { Role } from '../../kernel/http/principal';
 import type { User } from './user.entity';
 
 export class CreateUserRequest {
@@ -45,10 +44,10 @@ export class UserResponse {
   /** Goes up with every change; the ETag. */
   version!: number;
 
-  createdAt!: string;
+  createdAt!: Date;
 }
 
 export function userResponse(user: User): UserResponse {
-  const { id, email, name, status, version } = user;
-  return { id, email, name, roles: user.roles satisfies Role[], status, version, createdAt: user.createdAt.toISOString() };
+  const { id, email, name, roles, status, version, createdAt } = user;
+  return { id, email, name, roles, status, version, createdAt };
 }

@@ -92,7 +92,9 @@ export async function priceLines(
 
 function assertKnown(requested: readonly RequestedLine[], products: ReadonlyMap<string, ProductCard>): void {
   const errors = requested.flatMap(({ productId }, nth) =>
-    products.has(productId) ? [] : [{ pointer: `/lines/${nth}/productId`, message: `there is no product ${productId}` }],
+    products.has(productId)
+      ? []
+      : [{ pointer: `/lines/${nth}/productId`, message: `there is no product ${productId}` }],
   );
   if (errors.length === 0) return;
   throw new DomainError('invalid', 'product-unknown', `${errors[0]!.message.replace('there', 'There')}.`, { errors });

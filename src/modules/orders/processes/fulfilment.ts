@@ -1,9 +1,11 @@
 import type { OnModuleInit } from '@nestjs/common';
 import { Command, CommandHandler, type ICommandHandler, type IEventHandler } from '@nestjs/cqrs';
+import { currentContext } from '../../../kernel/context';
 import { EventType } from '../../../kernel/event-store/event-type';
 import { saga, SagaExecutionError, type SagaFailure } from '../../../kernel/sagas/saga';
 import { Sagas } from '../../../kernel/sagas/sagas';
 import { Reaction } from '../../../kernel/subscriptions/reaction';
+import { Subscriptions } from '../../../kernel/subscriptions/subscriptions';
 import { ProcessPayment, RefundPayment } from '../../payments/contracts/process-payment';
 import { ReleaseInventory, ReserveInventory } from '../../products/contracts/reserve-inventory';
 import { CancelShipment, CreateShipment } from '../../shipping/contracts/create-shipment';
@@ -24,7 +26,12 @@ interface Fulfilment {
 
 export const OrderFulfilment = saga<Fulfilment>('order-fulfilment', { version: 1 })
   .step('reserveInventory', {
-    execute: (f, { key }) => new ReserveInventory(key, f.orderId, f.lines.map(({ productId, quantity }) => ({ productId, quantity }))),
+    execute: (f, { key }) =>
+      new ReserveInventory(
+        key,
+        f.orderId,
+        f.lines.map(({ productId, quantity }) => ({ productId, quantity })),
+      ),
     compensate: (f, { key }) => new ReleaseInventory(key, f.orderId),
   })
   .step('processPayment', {
@@ -34,7 +41,12 @@ export const OrderFulfilment = saga<Fulfilment>('order-fulfilment', { version: 1
     compensate: (f) => new RefundPayment(f.orderId),
   })
   .step('createShipment', {
-    execute: (f) => new CreateShipment(f.orderId, f.address, f.lines.map(({ sku, name, quantity }) => ({ sku, name, quantity }))),
+    execute: (f) =>
+      new CreateShipment(
+        f.orderId,
+        f.address,
+        f.lines.map(({ sku, name, quantity }) => ({ sku, name, quantity })),
+      ),
     compensate: (f) => new CancelShipment(f.orderId),
   });
 
@@ -93,7 +105,9 @@ export class ConcludeCancellation implements IEventHandler<SagaCompensated> {
 
   async handle({ saga, subject, step, error }: SagaCompensated): Promise<void> {
     if (saga !== OrderFulfilment.name) return;
-    await this.orders.decide(subject, conclusion(step, error));
+    const { code, message: reason } = error;
+    const failure = code === 'cancelled' ? {} : { step, code };
+    await this.orders.decide(subject, { type: 'conclude-cancellation', reason, ...failure });
   }
 }
 
@@ -112,24 +126,31 @@ export class AwaitFulfilmentHandler implements ICommandHandler<AwaitFulfilment> 
   constructor(
     private readonly sagas: Sagas,
     private readonly orders: OrderStreams,
+    private readonly subscriptions: Subscriptions,
   ) {}
 
-  /** Writes the end into the order itself, should the reaction to it not have done so yet: the caller reads it next. */
   async execute({ orderId, timeoutMs }: AwaitFulfilment) {
+    // The saga's end reaches the order a moment later, through the log: that is what the caller will read.
+    const told = this.subscriptions.next(
+      ({ aggregateId, eventType }) => aggregateId === orderId && /^order\.(fulfilling|cancelled)$/.test(eventType),
+      timeoutMs,
+    );
+    const result = await this.outcome(orderId, timeoutMs);
+    if (result === 'still-running') return result;
+    const { state } = await this.orders.load(orderId);
+    if (state.status === 'submitted' || state.status === 'reserved' || state.status === 'paid') {
+      currentContext().saw((await told)?.position ?? 0);
+    }
+    return result;
+  }
+
+  private async outcome(orderId: string, timeoutMs: number) {
     try {
       const outputs = await this.sagas.outcome(OrderFulfilment, orderId, timeoutMs);
-      if (!outputs) return 'still-running';
-      const { shipmentId } = outputs['createShipment'] as { shipmentId: string };
-      await this.orders.decide(orderId, { type: 'mark-fulfilling', shipmentId });
-      return 'fulfilled';
+      return outputs ? 'fulfilled' : 'still-running';
     } catch (error) {
-      if (!(error instanceof SagaExecutionError)) throw error;
-      await this.orders.decide(orderId, conclusion(error.step, error.cause));
-      return 'cancelled';
+      if (error instanceof SagaExecutionError) return 'cancelled';
+      throw error;
     }
   }
-}
-
-function conclusion(step: string, { code, message: reason }: SagaFailure) {
-  return { type: 'conclude-cancellation', reason, ...(code === 'cancelled' ? {} : { step, code }) } as const;
 }

@@ -8,12 +8,7 @@ import { OrderStreams } from '../order-streams';
 import { OrderFulfilment } from './fulfilment';
 
 type Heard =
-  | StockReserved
-  | PaymentCompleted
-  | PaymentFailed
-  | ShipmentCreated
-  | ShipmentDispatched
-  | ShipmentDelivered;
+  StockReserved | PaymentCompleted | PaymentFailed | ShipmentCreated | ShipmentDispatched | ShipmentDelivered;
 
 /** What other modules did for an order moves it on. In order for each order, whichever module it comes from. */
 @Reaction(

@@ -3,9 +3,29 @@ import { Database } from '../../../kernel/database/database';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
 import { Money } from '../../../kernel/http/money';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
-import type { PaymentCompleted, PaymentFailed, PaymentRefunded, PaymentRequested } from '../../payments/contracts/payment-events';
-import type { ShipmentCancelled, ShipmentCreated, ShipmentDelivered, ShipmentDispatched } from '../../shipping/contracts/shipment-events';
-import { type Address, allowedActions, type By, type Cancellation, type Line, type OrderEvent, type OrderStatus, totalMinor, unknownOrder } from '../domain/order';
+import type {
+  PaymentCompleted,
+  PaymentFailed,
+  PaymentRefunded,
+  PaymentRequested,
+} from '../../payments/contracts/payment-events';
+import type {
+  ShipmentCancelled,
+  ShipmentCreated,
+  ShipmentDelivered,
+  ShipmentDispatched,
+} from '../../shipping/contracts/shipment-events';
+import {
+  type Address,
+  allowedActions,
+  type By,
+  type Cancellation,
+  type Line,
+  type OrderEvent,
+  type OrderStatus,
+  totalMinor,
+  unknownOrder,
+} from '../domain/order';
 
 const paymentStatuses = ['none', 'requested', 'paid', 'failed', 'refunded'] as const;
 const fulfilmentStatuses = ['none', 'reserved', 'created', 'dispatched', 'delivered', 'cancelled'] as const;
@@ -221,15 +241,7 @@ export class OrderSummary {
   guest!: OrderGuest | null;
 
   status!:
-    | 'draft'
-    | 'submitted'
-    | 'reserved'
-    | 'paid'
-    | 'fulfilling'
-    | 'shipped'
-    | 'delivered'
-    | 'completed'
-    | 'cancelled';
+    'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';
 
   paymentStatus!: 'none' | 'requested' | 'paid' | 'failed' | 'refunded';
 
@@ -242,11 +254,11 @@ export class OrderSummary {
   /** Why it came to nothing, if it did. */
   cancellation!: OrderCancellation | null;
 
-  orderedAt!: string;
+  orderedAt!: Date;
 
-  createdAt!: string;
+  createdAt!: Date;
 
-  updatedAt!: string;
+  updatedAt!: Date;
 
   /** Goes up with every change of the order; the ETag. */
   version!: number;
@@ -285,7 +297,7 @@ export class OrderDetails extends OrderSummary {
 
   trackingNumber!: string | null;
 
-  submittedAt!: string | null;
+  submittedAt!: Date | null;
 
   /** What can be done with it now. */
   allowedActions!: string[];
@@ -294,12 +306,12 @@ export class OrderDetails extends OrderSummary {
 const summary = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.status, v.payment_status as "paymentStatus",
   v.fulfilment_status as "fulfilmentStatus",
   jsonb_build_object('amountMinor', v.total_minor, 'currency', v.currency) as total, v.line_count as "lineCount",
-  v.cancellation, to_jsonb(v.ordered_at) #>> '{}' as "orderedAt", to_jsonb(v.created_at) #>> '{}' as "createdAt",
-  to_jsonb(v.updated_at) #>> '{}' as "updatedAt", v.version`;
+  v.cancellation, v.ordered_at as "orderedAt", v.created_at as "createdAt",
+  v.updated_at as "updatedAt", v.version`;
 
 const details = `${summary}, v.lines, v.currency, v.shipping_address as "shippingAddress",
   v.payment_method as "paymentMethod", v.payment_id as "paymentId", v.shipment_id as "shipmentId",
-  v.tracking_number as "trackingNumber", to_jsonb(v.submitted_at) #>> '{}' as "submittedAt"`;
+  v.tracking_number as "trackingNumber", v.submitted_at as "submittedAt"`;
 
 /** @throws DomainError `order-unknown`, also for somebody else's order */
 export class GetOrder extends Query<OrderDetails> {

@@ -39,7 +39,17 @@ const ofOthers = [
 ];
 
 /** Long, and told elsewhere already. */
-const leftOut = new Set(['orderId', 'saga', 'subject', 'data', 'lines', 'customer', 'shippingAddress', 'address', 'output']);
+const leftOut = new Set([
+  'orderId',
+  'saga',
+  'subject',
+  'data',
+  'lines',
+  'customer',
+  'shippingAddress',
+  'address',
+  'output',
+]);
 
 /** Everything that happened to an order, in every module, as one story. */
 @ProjectionOf('orders.timeline')
@@ -82,7 +92,7 @@ export class TimelineEntry {
    * @example 'system:payments.charge' */
   actor!: string;
 
-  at!: string;
+  at!: Date;
 
   /** What it says besides. */
   data!: Record<string, unknown>;
@@ -111,7 +121,7 @@ export class GetTimelineHandler implements IQueryHandler<GetTimeline> {
     );
     if (order.rowCount === 0) throw unknownOrder();
     const { rows } = await this.database.pool.query<TimelineEntry>(
-      `select position::float8 as position, event_id as "eventId", type, actor, to_jsonb(at) #>> '{}' as at, data
+      `select position::float8 as position, event_id as "eventId", type, actor, at as at, data
        from orders.timeline where order_id = $1 and timeline.position > $2 order by timeline.position limit $3`,
       [orderId, after, limit],
     );
