@@ -87,8 +87,8 @@ export class ConfigError extends Error {
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const known = Object.keys(new Config()).concat('DATABASE_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA');
   // an empty variable is how shells and compose files say "not set"
-  const given = Object.fromEntries(known.map((key) => [key, env[key]]).filter(([, value]) => value));
-  const config = plainToInstance(Config, given);
+  const given = known.flatMap((key) => (env[key] ? [[key, env[key]] as const] : []));
+  const config = plainToInstance(Config, Object.fromEntries(given));
   const problems = validateSync(config).flatMap((problem) => Object.values(problem.constraints ?? {}));
   if (config.NODE_ENV === 'production' && config.DATABASE_URL && !config.JWT_SECRET) {
     problems.push(

@@ -15,7 +15,7 @@ export interface CircuitBreakerOptions {
    * Is this error a sign of an outage? A declined card is not. What is not counted is evidence of nothing: it
    * neither opens nor closes, and ends no run of failures (resilience4j's `ignoreExceptions`). By default all count.
    */
-  shouldCount?(error: unknown): boolean;
+  shouldCount?: (error: unknown) => boolean;
   clock?: BreakerClock;
 }
 

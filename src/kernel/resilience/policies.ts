@@ -39,9 +39,9 @@ export interface PolicyOptions {
    */
   breaker?: { failureThreshold?: number; successThreshold?: number; timeout?: number; halfOpenMaxMs?: number };
   /** Does this error speak of an outage? All do by default; never asked about this process's own full bulkhead. */
-  shouldCount?(error: unknown): boolean;
+  shouldCount?: (error: unknown) => boolean;
   /** Is another attempt worth it? As `shouldCount` by default; never asked about an open breaker or a full bulkhead. */
-  shouldRetry?(error: unknown): boolean;
+  shouldRetry?: (error: unknown) => boolean;
 }
 
 /** `execute(({ signal, attempt }) => …)`: `signal` aborts at the timeout or with the caller, `attempt` begins at 0. */

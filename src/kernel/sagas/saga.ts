@@ -13,9 +13,9 @@ export interface StepContext {
 
 export interface Step<Data> {
   /** The step's command. Sent again after a failure: with the same `key`. */
-  execute(data: Data, context: StepContext): Command<unknown>;
+  readonly execute: (data: Data, context: StepContext) => Command<unknown>;
   /** Takes the step back; must be safe when the step never happened, and must keep it from happening later. */
-  compensate?(data: Data, context: StepContext): Command<unknown>;
+  readonly compensate?: (data: Data, context: StepContext) => Command<unknown>;
   /** The command only sets something going: the step ends when `Sagas.completeStep` or `failStep` is called. */
   readonly awaited?: boolean;
   /** From the start of a try to the step's end, in ms. After that its outcome is unknown: compensate. */

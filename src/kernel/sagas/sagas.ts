@@ -29,7 +29,7 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
 
   /** Makes a definition known; needed in every process that may run it, for as long as one of its sagas runs. */
   register<Data>(definition: SagaDefinition<Data>): void {
-    this.definitions.set(`${definition.name}/${definition.version}`, definition as SagaDefinition<never>);
+    this.definitions.set(`${definition.name}/${definition.version}`, definition);
   }
 
   definition(name: string, version: number): SagaDefinition<never> | undefined {
@@ -42,7 +42,7 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
 
   /** Starts the saga about `subject`, unless it has begun already. */
   async start<Data>(definition: SagaDefinition<Data>, subject: string, data: Data): Promise<void> {
-    const command: SagaCommand = { type: 'start', definition: definition as SagaDefinition<never>, subject, data };
+    const command: SagaCommand = { type: 'start', definition: definition, subject, data };
     await this.decide(this.idOf(definition, subject), command);
   }
 

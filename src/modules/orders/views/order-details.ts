@@ -27,9 +27,6 @@ import {
   unknownOrder,
 } from '../domain/order';
 
-const paymentStatuses = ['none', 'requested', 'paid', 'failed', 'refunded'] as const;
-const fulfilmentStatuses = ['none', 'reserved', 'created', 'dispatched', 'delivered', 'cancelled'] as const;
-
 /** Row of `orders.orders_view`. */
 interface OrderRow {
   id: string;
@@ -37,8 +34,8 @@ interface OrderRow {
   customer_id: string | null;
   guest: { name?: string; email?: string } | null;
   status: OrderStatus;
-  payment_status: (typeof paymentStatuses)[number];
-  fulfilment_status: (typeof fulfilmentStatuses)[number];
+  payment_status: OrderSummary['paymentStatus'];
+  fulfilment_status: OrderSummary['fulfilmentStatus'];
   currency: string;
   total_minor: number;
   lines: Line[];
