@@ -1,3 +1,4 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
@@ -131,6 +132,7 @@ export class BreakerResponse {
 
 export class ListEventsQuery {
   /** Log position behind which to begin. */
+  @ApiPropertyOptional()
   @IsOptional()
   @Type(() => Number)
   @IsInt()
@@ -138,6 +140,7 @@ export class ListEventsQuery {
   @Max(Number.MAX_SAFE_INTEGER)
   after: number = 0;
 
+  @ApiPropertyOptional()
   @IsOptional()
   @Type(() => Number)
   @IsInt()

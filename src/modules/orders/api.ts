@@ -1,3 +1,4 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -81,6 +82,7 @@ export class GuestRequest {
 
 export class CreateOrderRequest {
   /** At most 1000; none for an empty draft. */
+  @ApiPropertyOptional()
   @IsOptional()
   @ArrayMaxSize(1000)
   @ValidateNested({ each: true })
@@ -101,6 +103,7 @@ export class CreateOrderRequest {
 
   /** true: place it at once, as POST …/submit would.
    * @example true */
+  @ApiPropertyOptional()
   @IsOptional()
   @IsBoolean()
   submit: boolean = false;
@@ -111,21 +114,18 @@ export class CreateOrderRequest {
   @Length(1, 100)
   reference?: string;
 
-  /** The account that orders (staff); default: your own.
-   * @example null */
+  /** The account that orders (staff); default: your own. */
   @IsOptional()
   @IsUUID()
   customerId?: string;
 
-  /** Instead of an account (staff).
-   * @example null */
+  /** Instead of an account (staff). */
   @IsOptional()
   @ValidateNested()
   @Type(() => GuestRequest)
   guest?: GuestRequest;
 
-  /** When the customer ordered, if not now (staff): for the import of history.
-   * @example null */
+  /** When the customer ordered, if not now (staff): for the import of history. */
   @IsOptional()
   @IsDate()
   @Type(() => Date)
@@ -151,6 +151,7 @@ export class SubmitOrderRequest {
 
 export class CancelOrderRequest {
   /** @example 'changed my mind' */
+  @ApiPropertyOptional()
   @IsOptional()
   @Length(1, 500)
   reason: string = 'cancelled on request';
@@ -199,6 +200,7 @@ export class ListOrdersQuery extends PageQuery {
   maxTotalMinor?: number;
 
   /** A leading minus: from the greatest down. */
+  @ApiPropertyOptional()
   @IsOptional()
   @IsIn(['-createdAt', 'createdAt', '-orderedAt', 'orderedAt', '-total', 'total'])
   sort: '-createdAt' | 'createdAt' | '-orderedAt' | 'orderedAt' | '-total' | 'total' = '-createdAt';
@@ -215,3 +217,36 @@ export class OrderEventResponse {
   version!: number;
   position!: number;
 }
+
+const shippingAddress = {
+  name: 'Ada Lovelace',
+  line1: '12 St James’s Square',
+  postalCode: 'SW1Y 4JH',
+  city: 'London',
+  countryCode: 'GB',
+};
+const lines = [{ productId: '00000000-0000-7000-8000-000000000001', quantity: 2 }];
+
+/** They work as they stand on the demonstration catalogue. */
+export const createOrderExamples = {
+  place: {
+    summary: 'Place an order',
+    value: { lines, shippingAddress, paymentMethod: 'sandbox_ok', submit: true },
+  },
+  declined: {
+    summary: 'Place one whose card is declined: everything is taken back',
+    value: { lines, shippingAddress, paymentMethod: 'sandbox_declined', submit: true },
+  },
+  draft: { summary: 'Begin a draft', value: { lines } },
+  guest: {
+    summary: 'Enter a guest’s order from last week (staff)',
+    value: {
+      lines: [{ ...lines[0], unitPrice: { amountMinor: 1100, currency: 'EUR' } }],
+      guest: { name: 'Grace Hopper', email: 'grace@example.com' },
+      orderedAt: '2026-11-15T09:30:00Z',
+      shippingAddress,
+      paymentMethod: 'sandbox_ok',
+      submit: true,
+    },
+  },
+};

@@ -14,7 +14,7 @@ import {
   Res,
 } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
-import { ApiHeader, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
@@ -28,6 +28,7 @@ import {
   AddressRequest,
   CancelOrderRequest,
   ChangeLineRequest,
+  createOrderExamples,
   CreateOrderRequest,
   LineRequest,
   ListOrdersQuery,
@@ -68,6 +69,9 @@ export class OrdersController {
   @Post()
   @IdempotencyKeyRequired()
   @ApiPrefer()
+  @ApiBody({ type: CreateOrderRequest, examples: createOrderExamples })
+  @ApiCreatedResponse({ type: OrderDetails, description: 'The draft' })
+  @ApiAcceptedResponse({ type: OrderDetails, description: 'Placed: it is being carried out, see Location' })
   @ApiProblems(403, 404, 409, 422)
   async createOrder(
     @CurrentPrincipal() me: Principal,

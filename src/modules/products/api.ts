@@ -1,3 +1,4 @@
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import {
   IsBoolean,
@@ -24,6 +25,7 @@ export class CreateProductRequest {
   @Length(1, 300)
   name!: string;
 
+  @ApiPropertyOptional()
   @IsOptional()
   @MaxLength(5000)
   description: string = '';

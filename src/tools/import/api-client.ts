@@ -76,8 +76,10 @@ export class ApiClient {
   /** Everything in a list, page by page. */
   async *list<T>(path: string): AsyncGenerator<T> {
     const more = path.includes('?') ? '&' : '?';
-    for (let after = ''; ; ) {
-      const { data, page } = await this.get<{ data: T[]; page: { next: string | null } }>(`${path}${more}limit=100${after}`);
+    for (let after = ''; ;) {
+      const { data, page } = await this.get<{ data: T[]; page: { next: string | null } }>(
+        `${path}${more}limit=100${after}`,
+      );
       yield* data;
       if (page.next === null) return;
       after = `&after=${encodeURIComponent(page.next)}`;
@@ -88,13 +90,19 @@ export class ApiClient {
     await this.signIn();
     const used = this.token!;
     try {
-      return await this.persist<T>({ ...request, headers: { ...request.headers, Authorization: `Bearer ${await used}` } });
+      return await this.persist<T>({
+        ...request,
+        headers: { ...request.headers, Authorization: `Bearer ${await used}` },
+      });
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 401) throw error;
       // it has expired; whoever notices first gets the next one for all
       if (this.token === used) this.token = undefined;
       await this.signIn();
-      return this.persist<T>({ ...request, headers: { ...request.headers, Authorization: `Bearer ${await this.token!}` } });
+      return this.persist<T>({
+        ...request,
+        headers: { ...request.headers, Authorization: `Bearer ${await this.token!}` },
+      });
     }
   }
 
@@ -156,7 +164,9 @@ export class ApiClient {
       text = await response.text();
     } catch (error) {
       if (!this.reached) {
-        throw new ImportError(`Nobody answers at ${this.url} (${causeOf(error)}): start the app there, or say with --url where it is.`);
+        throw new ImportError(
+          `Nobody answers at ${this.url} (${causeOf(error)}): start the app there, or say with --url where it is.`,
+        );
       }
       return { trouble: 'the server is gone', patience: patienceMs };
     }
@@ -167,13 +177,17 @@ export class ApiClient {
     if (response.ok && json !== undefined) {
       return { answer: { body: json as T, replayed: response.headers.get('idempotent-replayed') === 'true' } };
     }
-    const { code = 'unknown', detail = `${method} ${path} was answered with ${status}` } = (json ?? {}) as Record<string, string>;
+    const { code = 'unknown', detail = `${method} ${path} was answered with ${status}` } = (json ?? {}) as Record<
+      string,
+      string
+    >;
     const seconds = Number(response.headers.get('retry-after') ?? NaN);
     const retryAfterMs = Number.isFinite(seconds) ? Math.min(seconds, 60) * 1000 : undefined;
     if (code === 'request-in-progress') {
       return { trouble: 'an earlier request is still being worked on', patience: inProgressPatienceMs, retryAfterMs };
     }
-    if ([429, 502, 503, 504].includes(status)) return { trouble: 'the server is busy', patience: patienceMs, retryAfterMs };
+    if ([429, 502, 503, 504].includes(status))
+      return { trouble: 'the server is busy', patience: patienceMs, retryAfterMs };
     throw new Refusal(status, code, describe(detail, json));
   }
 
@@ -181,14 +195,20 @@ export class ApiClient {
     try {
       await delay(ms, undefined, { signal: this.options.signal });
     } catch {
-      throw new ImportError('Stopped while waiting for the server: run the same command again, it goes on where it was.');
+      throw new ImportError(
+        'Stopped while waiting for the server: run the same command again, it goes on where it was.',
+      );
     }
   }
 }
 
 /** With what is wrong with which member, where the server says so. */
 function describe(detail: string, json: unknown): string {
-  const { errors, traceId, status } = (json ?? {}) as { errors?: { pointer: string; message: string }[]; traceId?: string; status?: number };
+  const { errors, traceId, status } = (json ?? {}) as {
+    errors?: { pointer: string; message: string }[];
+    traceId?: string;
+    status?: number;
+  };
   const where = (errors ?? []).slice(0, 3).map(({ pointer, message }) => `${pointer}: ${message}`);
   const trace = status !== undefined && status >= 500 && traceId ? ` (traceId ${traceId})` : '';
   return where.length > 0 ? `${detail} ${where.join('; ')}` : detail + trace;

@@ -1,11 +1,13 @@
 import type { WriteStream } from 'node:tty';
-import { Format, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
 
 /** Where progress is shown: a terminal gets a bar, anything else a line every few seconds. */
 export type Output = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY'>>;
 
 export interface Phase {
   advance(): void;
+  /** Why nothing moves; `undefined` when it does again. */
+  note(note: string | undefined): void;
   end(): void;
 }
 
@@ -13,86 +15,92 @@ const lineEveryMs = 5000;
 
 /** How far each phase of the import is, at which rate, and how long it will take. */
 export class Progress {
-  private onNote: (note: string | undefined) => void = () => undefined;
+  private current: Phase | undefined;
 
   constructor(private readonly out: Output | undefined) {}
 
   start(name: string, total: number): Phase {
-    if (!this.out || total === 0) return { advance: () => undefined, end: () => undefined };
-    return this.out.isTTY ? this.bar(this.out, name, total) : this.lines(this.out, name, total);
+    if (!this.out || total === 0) return { advance: () => undefined, note: () => undefined, end: () => undefined };
+    return (this.current = this.out.isTTY ? bar(this.out, name, total) : lines(this.out, name, total));
   }
 
-  /** Why nothing moves; `undefined` when it does again. */
   note(note: string | undefined): void {
-    this.onNote(note);
-  }
-
-  private bar(stream: Output, name: string, total: number): Phase {
-    const rate = rateMeter();
-    let done = 0;
-    let note = '';
-    const bar = new SingleBar({
-      stream,
-      hideCursor: true,
-      etaBuffer: 100,
-      format: (options, params) => {
-        const cells = (Format.BarFormat as (progress: number, options: unknown) => string)(params.progress, options);
-        const left = note || (done < total ? `${duration((total - done) / (rate(done) || Infinity))} left` : duration(rate.seconds()));
-        return `${name.padEnd(10)} ${cells} ${done}/${total}  ${perSecond(rate(done))}  ${left}`;
-      },
-      barsize: 30,
-      barCompleteChar: '█',
-      barIncompleteChar: '░',
-    });
-    bar.start(total, 0);
-    this.onNote = (text = '') => {
-      note = text;
-      bar.update(done);
-    };
-    return {
-      advance: () => bar.update((done += 1)),
-      end: () => {
-        this.onNote = () => undefined;
-        note = '';
-        bar.stop();
-      },
-    };
-  }
-
-  private lines(stream: Output, name: string, total: number): Phase {
-    const rate = rateMeter();
-    let done = 0;
-    const write = (text: string) => stream.write(`${name}: ${text}\n`);
-    const timer = setInterval(() => {
-      write(`${done}/${total}, ${perSecond(rate(done))}, ${duration((total - done) / (rate(done) || Infinity))} left`);
-    }, lineEveryMs);
-    let noted: string | undefined;
-    this.onNote = (note) => {
-      if (note !== noted) write(note ?? 'goes on');
-      noted = note;
-    };
-    return {
-      advance: () => (done += 1),
-      end: () => {
-        clearInterval(timer);
-        this.onNote = () => undefined;
-        write(`${done}/${total} in ${duration(rate.seconds())}, ${perSecond(rate(done))}`);
-      },
-    };
+    this.current?.note(note);
   }
 }
 
-function rateMeter() {
-  const begun = performance.now();
-  const seconds = () => (performance.now() - begun) / 1000;
-  return Object.assign((done: number) => done / seconds(), { seconds });
+function bar(stream: Output, name: string, total: number): Phase {
+  const meter = new Meter(total);
+  const view = new SingleBar({
+    stream,
+    format: `${name.padEnd(9)} {bar} {value}/{total}  {rate}  {left}`,
+    barsize: 30,
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    hideCursor: true,
+    gracefulExit: false, // Ctrl-C is for us to hear
+  });
+  let waiting: string | undefined;
+  const state = () => ({ rate: meter.rate, left: waiting ?? `${meter.left} left` });
+  view.start(total, 0, state());
+  return {
+    advance: () => view.update((meter.done += 1), state()),
+    note: (note) => {
+      waiting = note;
+      view.update(meter.done, state());
+    },
+    end: () => {
+      view.update(meter.done, { rate: meter.rate, left: `in ${meter.elapsed}` });
+      view.stop();
+    },
+  };
 }
 
-const perSecond = (rate: number) => `${rate < 10 ? rate.toFixed(1) : Math.round(rate)}/s`;
+function lines(stream: Output, name: string, total: number): Phase {
+  const meter = new Meter(total);
+  const write = (text: string) => void stream.write(`${name}: ${text}\n`);
+  const timer = setInterval(() => write(`${meter.done}/${total}, ${meter.rate}, ${meter.left} left`), lineEveryMs);
+  let last: string | undefined;
+  return {
+    advance: () => void (meter.done += 1),
+    note: (note) => {
+      if (note !== last) write(note ?? 'goes on');
+      last = note;
+    },
+    end: () => {
+      clearInterval(timer);
+      write(`${meter.done}/${total} in ${meter.elapsed}, ${meter.rate}`);
+    },
+  };
+}
+
+class Meter {
+  done = 0;
+  private readonly begun = performance.now();
+
+  constructor(private readonly total: number) {}
+
+  private get seconds(): number {
+    return (performance.now() - this.begun) / 1000;
+  }
+
+  get elapsed(): string {
+    return duration(this.seconds);
+  }
+
+  get rate(): string {
+    return `${compact(this.done / this.seconds)}/s`;
+  }
+
+  get left(): string {
+    return this.done === 0 ? '?' : duration((this.seconds / this.done) * (this.total - this.done));
+  }
+}
 
 /** `4.1 s`, `3 min 20 s` */
 export function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '?';
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
-  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const whole = Math.round(seconds);
+  return whole < 60 ? `${compact(seconds)} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
+
+const compact = (value: number) => (value < 10 ? value.toFixed(1) : value.toFixed(0));

@@ -116,7 +116,9 @@ export async function readHistory(file: string, currency: string): Promise<Histo
     lineCount += 1;
     const { InvoiceNo: invoiceNo, StockCode: sku, UnitPrice, Quantity } = row;
     const bad = (what: string) =>
-      new ImportError(`${file}, line ${line}: ${what}; correct the line and run the import again, nothing has been sent.`);
+      new ImportError(
+        `${file}, line ${line}: ${what}; correct the line and run the import again, nothing has been sent.`,
+      );
     if (!invoiceNo) throw bad('InvoiceNo is empty');
     if (!/^[+-]?\d{0,9}$/.test(Quantity)) throw bad(`Quantity is "${Quantity}", but must be a whole number`);
     const quantity = Number(Quantity);
@@ -194,7 +196,14 @@ function openInvoice(row: Row, line: number, bad: (what: string) => ImportError)
   }
   // becomes part of an e-mail address
   if (!/^[\w.-]{0,40}$/.test(CustomerID)) throw bad(`CustomerID is "${CustomerID}", but must be letters and digits`);
-  return { invoiceNo, orderedAt: at.toISOString(), customerId: CustomerID || undefined, country, firstLine: line, lines: [] };
+  return {
+    invoiceNo,
+    orderedAt: at.toISOString(),
+    customerId: CustomerID || undefined,
+    country,
+    firstLine: line,
+    lines: [],
+  };
 }
 
 function byTime(a: Invoice, b: Invoice): number {
@@ -235,6 +244,7 @@ function readable(file: string, error: unknown): unknown {
   if (code === 'ENOENT') return new ImportError(`There is no file ${file}: check the path.`);
   if (code === 'EISDIR') return new ImportError(`${file} is a directory: give the CSV file in it.`);
   if (code === 'EACCES') return new ImportError(`${file} cannot be read: you lack the permission.`);
-  if (code.startsWith('CSV_')) return new ImportError(`${file} is not the CSV that was expected: ${message}; correct it and run again.`);
+  if (code.startsWith('CSV_'))
+    return new ImportError(`${file} is not the CSV that was expected: ${message}; correct it and run again.`);
   return error;
 }
