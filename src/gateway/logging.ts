@@ -2,7 +2,7 @@ import { Logger, type Params } from 'nestjs-pino';
 import { PinoPretty as pretty } from 'pino-pretty';
 import { currentContext } from '../kernel/context';
 
-const messageFormat = '{context} {msg}';
+const messageFormat = '{context}: {msg}';
 
 /** JSON lines or, for somebody who sits in front of it, readable ones. Requests are logged when they fail or take long: logging each would cost more than serving it. */
 export function loggerOptions(level: string, readable: boolean): Params {

@@ -37,6 +37,13 @@ interface Request {
   readonly body?: unknown;
 }
 
+/** Why a request has to be sent again, for how long that is worth it, and when the server wants to see it. */
+interface Trouble {
+  readonly trouble: string;
+  readonly patience: number;
+  readonly retryAfterMs?: number;
+}
+
 /** Longer than the longest wait that is asked for (`Prefer: wait`). */
 const requestTimeoutMs = 30_000;
 /** How long one request waits for a server that is gone or busy. */
@@ -151,7 +158,7 @@ export class ApiClient {
     }
   }
 
-  private async attempt<T>({ method, path, headers, body }: Request) {
+  private async attempt<T>({ method, path, headers, body }: Request): Promise<{ answer: Answer<T> } | Trouble> {
     let response: Response;
     let text: string;
     try {

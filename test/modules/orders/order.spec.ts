@@ -1,0 +1,467 @@
+import fc from 'fast-check';
+import { DomainError } from '../../../src/kernel/domain-error';
+import {
+  allowedActions,
+  type Address,
+  type By,
+  type Line,
+  maxLines,
+  type Order,
+  type OrderCommand,
+  orderDecider,
+  type OrderEvent,
+  stages,
+  totalMinor,
+} from '../../../src/modules/orders/domain/order';
+import { asStored, fold, given } from '../../support/given-when-then';
+
+const orderId = '0198c2f0-0000-7000-8000-000000000001';
+const ada: By = { userId: '0198c2f0-0000-7000-8000-00000000000a', staff: false };
+const eve: By = { userId: '0198c2f0-0000-7000-8000-00000000000e', staff: false };
+const staff: By = { userId: '0198c2f0-0000-7000-8000-00000000000f', staff: true };
+
+const tea: Line = { lineId: 'tea', productId: 'p1', sku: 'TEA', name: 'Tea', quantity: 2, unitPriceMinor: 1250 };
+const pot: Line = { lineId: 'pot', productId: 'p2', sku: 'POT', name: 'Pot', quantity: 1, unitPriceMinor: 5900 };
+const address: Address = { name: 'Ada', line1: '12 St James’s Square', city: 'London', countryCode: 'GB' };
+
+type Created = Extract<OrderEvent, { type: 'order.created' }>;
+
+const content = {
+  orderId,
+  customer: { kind: 'account', userId: ada.userId },
+  currency: 'EUR',
+  orderedAt: '2026-01-01T00:00:00.000Z',
+} as const;
+const empty: Created = { type: 'order.created', ...content, lines: [] };
+const created: Created = { ...empty, lines: [tea], shippingAddress: address, paymentMethod: 'sandbox_ok' };
+const submitted: OrderEvent = {
+  type: 'order.submitted',
+  orderId,
+  totalMinor: 2500,
+  currency: 'EUR',
+  paymentMethod: 'sandbox_ok',
+};
+const reserved: OrderEvent = { type: 'order.reserved', orderId };
+const paid: OrderEvent = { type: 'order.paid', orderId, paymentId: 'pay' };
+const fulfilling: OrderEvent = { type: 'order.fulfilling', orderId, shipmentId: 'ship' };
+const shipped: OrderEvent = { type: 'order.shipped', orderId };
+const delivered: OrderEvent = { type: 'order.delivered', orderId };
+const completed: OrderEvent = { type: 'order.completed', orderId };
+const cancellationRequested: OrderEvent = { type: 'order.cancellation-requested', orderId, reason: 'no more tea' };
+const cancelled: OrderEvent = { type: 'order.cancelled', orderId, reason: 'no more tea' };
+
+const order = (...past: OrderEvent[]) => given(orderDecider, ...past);
+const placed = [created, submitted];
+
+describe('creating an order', () => {
+  const { type: _, ...data } = created;
+
+  it('makes a draft', () => order().when({ type: 'create', order: data, submit: false }).then(created));
+  it('can place it at once', () =>
+    order().when({ type: 'create', order: data, submit: true }).then(created, submitted));
+  it('is quiet on repeat', () => order(created).when({ type: 'create', order: data, submit: false }).thenNothing());
+  it('refuses to place it empty', () =>
+    order()
+      .when({ type: 'create', order: { ...data, lines: [] }, submit: true })
+      .thenRefused('order-empty'));
+  it('refuses to place it without an address', () =>
+    order()
+      .when({ type: 'create', order: { ...data, shippingAddress: undefined }, submit: true })
+      .thenRefused('address-missing'));
+  it('refuses to place it without a payment method', () =>
+    order()
+      .when({ type: 'create', order: { ...data, paymentMethod: undefined }, submit: true })
+      .thenRefused('payment-method-missing'));
+  it('refuses more lines than it can have', () =>
+    order()
+      .when({ type: 'create', order: { ...data, lines: Array<Line>(maxLines + 1).fill(tea) }, submit: false })
+      .thenRefused('too-many-lines'));
+  it('refuses a total that cannot be counted exactly', () =>
+    order()
+      .when({
+        type: 'create',
+        order: { ...data, lines: [{ ...tea, unitPriceMinor: Number.MAX_SAFE_INTEGER }] },
+        submit: false,
+      })
+      .thenRefused('total-too-large'));
+});
+
+describe('adding a line', () => {
+  const add = { type: 'add-line', by: ada, line: pot, currency: 'EUR' } as const;
+
+  it('adds it', () => order(created).when(add).then({ type: 'order.item-added', orderId, line: pot }));
+  it('is quiet on repeat', () =>
+    order(created, { type: 'order.item-added', orderId, line: pot }).when(add).thenNothing());
+  it('refuses another currency', () =>
+    order(created)
+      .when({ ...add, currency: 'USD' })
+      .thenRefused('mixed-currency'));
+  it('refuses one line too many', () =>
+    order({ ...created, lines: Array<Line>(maxLines).fill(tea) })
+      .when(add)
+      .thenRefused('too-many-lines'));
+  it('refuses a total that cannot be counted exactly', () =>
+    order(created)
+      .when({ ...add, line: { ...pot, unitPriceMinor: Number.MAX_SAFE_INTEGER } })
+      .thenRefused('total-too-large'));
+  it('refuses once the order is placed', () =>
+    order(...placed)
+      .when(add)
+      .thenRefused('order-not-draft'));
+  it('refuses for an order that never was', () => order().when(add).thenRefused('order-unknown'));
+});
+
+describe('changing a line', () => {
+  const change = { type: 'change-line', by: ada, lineId: 'tea', quantity: 3 } as const;
+  const changed: OrderEvent = { type: 'order.item-changed', orderId, lineId: 'tea', quantity: 3 };
+
+  it('changes the quantity', () => order(created).when(change).then(changed));
+  it('is quiet on repeat', () => order(created, changed).when(change).thenNothing());
+  it('refuses for a line that is not there', () =>
+    order(created)
+      .when({ ...change, lineId: 'pot' })
+      .thenRefused('line-unknown'));
+  it('refuses a total that cannot be counted exactly', () =>
+    order({ ...created, lines: [{ ...tea, unitPriceMinor: 2 ** 52 - 1 }] })
+      .when(change)
+      .thenRefused('total-too-large'));
+  it('refuses once the order is placed', () =>
+    order(...placed)
+      .when(change)
+      .thenRefused('order-not-draft'));
+});
+
+describe('removing a line', () => {
+  const remove = { type: 'remove-line', by: ada, lineId: 'tea' } as const;
+  const removed: OrderEvent = { type: 'order.item-removed', orderId, lineId: 'tea' };
+
+  it('removes it', () => order(created).when(remove).then(removed));
+  it('refuses for a line that is not there', () => order(created, removed).when(remove).thenRefused('line-unknown'));
+  it('refuses once the order is placed', () =>
+    order(...placed)
+      .when(remove)
+      .thenRefused('order-not-draft'));
+});
+
+describe('setting the shipping address', () => {
+  const elsewhere = { ...address, line2: 'First floor', postalCode: 'SW1Y 4JH' };
+  const set = { type: 'set-address', by: ada, address: elsewhere } as const;
+  const moved: OrderEvent = { type: 'order.shipping-address-set', orderId, address: elsewhere };
+
+  it('sets it', () => order(created).when(set).then(moved));
+  it('sets a first one', () => order(empty).when(set).then(moved));
+  it('is quiet on repeat', () => order(created, moved).when(set).thenNothing());
+  it('notices that a part is gone', () =>
+    order(created, moved)
+      .when({ ...set, address })
+      .then({ ...moved, address }));
+  it('refuses once the order is placed', () =>
+    order(...placed)
+      .when(set)
+      .thenRefused('order-not-draft'));
+});
+
+describe('submitting an order', () => {
+  const submit = { type: 'submit', by: ada } as const;
+
+  it('places it at the total of its lines', () => order(created).when(submit).then(submitted));
+  it('takes the payment method that comes with it', () =>
+    order(created)
+      .when({ ...submit, paymentMethod: 'sandbox_slow' })
+      .then({ ...submitted, paymentMethod: 'sandbox_slow' }));
+  it('is quiet on repeat, however far it has come', () => {
+    order(...placed)
+      .when(submit)
+      .thenNothing();
+    order(...placed, reserved, paid, fulfilling, shipped)
+      .when(submit)
+      .thenNothing();
+  });
+  it('refuses an empty one', () => order(empty).when(submit).thenRefused('order-empty'));
+  it('refuses one that goes nowhere', () =>
+    order({ ...empty, lines: [tea] })
+      .when(submit)
+      .thenRefused('address-missing'));
+  it('refuses one that nobody pays', () =>
+    order({ ...created, paymentMethod: undefined })
+      .when(submit)
+      .thenRefused('payment-method-missing'));
+  it('refuses a cancelled one', () => order(created, cancelled).when(submit).thenRefused('order-not-draft'));
+});
+
+describe('cancelling an order', () => {
+  const cancel = { type: 'cancel', by: ada, reason: 'no more tea' } as const;
+
+  it('ends a draft at once', () => order(created).when(cancel).then(cancelled));
+  it('asks for it to be taken back, at every stage before the parcel leaves', () => {
+    const way = [submitted, reserved, paid, fulfilling];
+    way.forEach((_, nth) =>
+      order(created, ...way.slice(0, nth + 1))
+        .when(cancel)
+        .then(cancellationRequested),
+    );
+  });
+  it('is quiet on repeat', () => {
+    order(...placed, cancellationRequested)
+      .when(cancel)
+      .thenNothing();
+    order(created, cancelled).when(cancel).thenNothing();
+  });
+  it('does not forget the wish on the way', () =>
+    order(...placed, cancellationRequested, reserved)
+      .when(cancel)
+      .thenNothing());
+  it('refuses once the parcel has left', () => {
+    const way = [...placed, reserved, paid, fulfilling, shipped, delivered, completed];
+    [shipped, delivered, completed].forEach((last) =>
+      order(...way.slice(0, way.indexOf(last) + 1))
+        .when(cancel)
+        .thenRefused('order-shipped'),
+    );
+  });
+});
+
+describe('what other modules did', () => {
+  const steps: [OrderCommand, OrderEvent[]][] = [
+    [{ type: 'mark-reserved' }, [reserved]],
+    [{ type: 'mark-paid', paymentId: 'pay' }, [paid]],
+    [{ type: 'mark-fulfilling', shipmentId: 'ship' }, [fulfilling]],
+    [{ type: 'mark-shipped' }, [shipped]],
+    [{ type: 'mark-delivered' }, [delivered, completed]],
+  ];
+
+  it.each(steps.map(([command, events], nth) => [command.type, nth, command, events] as const))(
+    '%s moves the order on, is quiet on repeat and too late, and leaves drafts and cancelled ones alone',
+    (_, nth, command, [first, ...rest]) => {
+      const before = [...placed, ...steps.slice(0, nth).flatMap(([, events]) => events)];
+      order(...before)
+        .when(command)
+        .then(first!, ...rest);
+      order(...before, first!, ...rest)
+        .when(command)
+        .thenNothing();
+      order(...placed, ...steps.flatMap(([, events]) => events))
+        .when(command)
+        .thenNothing();
+      order(created).when(command).thenNothing();
+      order(...before, cancelled)
+        .when(command)
+        .thenNothing();
+    },
+  );
+
+  it('concludes a cancellation, with the step and the reason, once', () => {
+    const conclude = {
+      type: 'conclude-cancellation',
+      reason: 'declined',
+      step: 'processPayment',
+      code: 'card',
+    } as const;
+    const concluded: OrderEvent = { ...conclude, type: 'order.cancelled', orderId };
+    order(...placed)
+      .when(conclude)
+      .then(concluded);
+    order(...placed, concluded)
+      .when(conclude)
+      .thenNothing();
+    order(created).when(conclude).thenNothing();
+  });
+});
+
+describe('whose order it is', () => {
+  const commands: OrderCommand[] = [
+    { type: 'add-line', by: eve, line: pot, currency: 'EUR' },
+    { type: 'change-line', by: eve, lineId: 'tea', quantity: 3 },
+    { type: 'remove-line', by: eve, lineId: 'tea' },
+    { type: 'set-address', by: eve, address },
+    { type: 'submit', by: eve },
+    { type: 'cancel', by: eve, reason: 'malice' },
+  ];
+
+  it.each(commands.map((command) => [command.type, command] as const))(
+    '%s by somebody else finds no order, in any state',
+    (_, command) => {
+      order(created).when(command).thenRefused('order-unknown');
+      order(...placed)
+        .when(command)
+        .thenRefused('order-unknown');
+      order(created, cancelled).when(command).thenRefused('order-unknown');
+    },
+  );
+  it('a guest’s order is for staff only', () => {
+    const guests: OrderEvent = { ...created, customer: { kind: 'guest' } };
+    order(guests).when({ type: 'submit', by: ada }).thenRefused('order-unknown');
+    order(guests).when({ type: 'submit', by: staff }).then(submitted);
+  });
+  it('staff may act for a customer', () => order(created).when({ type: 'submit', by: staff }).then(submitted));
+});
+
+describe('any sequence of commands', () => {
+  const lineId = fc.constantFrom('tea', 'pot', 'cup');
+  const quantity = fc.oneof({ weight: 5, arbitrary: fc.integer({ min: 1, max: 9 }) }, fc.constant(1_000_000));
+  const line = fc.record({
+    lineId,
+    productId: fc.constant('p'),
+    sku: fc.constant('SKU'),
+    name: fc.string(),
+    quantity,
+    unitPriceMinor: fc.oneof({ weight: 9, arbitrary: fc.nat(10_000) }, fc.maxSafeNat()),
+  });
+  const by = fc.constantFrom(ada, ada, ada, staff, eve);
+  const anAddress = fc.constantFrom(address, { ...address, city: 'Ockham' });
+  const command: fc.Arbitrary<OrderCommand> = fc.oneof(
+    fc.record({
+      type: fc.constant('create' as const),
+      order: fc.record({
+        orderId: fc.constant(orderId),
+        customer: fc.constant(content.customer),
+        currency: fc.constant('EUR'),
+        orderedAt: fc.constant(content.orderedAt),
+        lines: fc.array(line, { maxLength: 2 }),
+        shippingAddress: fc.option(anAddress, { nil: undefined }),
+        paymentMethod: fc.option(fc.constant('sandbox_ok'), { nil: undefined }),
+      }),
+      submit: fc.boolean(),
+    }),
+    fc.record({
+      type: fc.constant('add-line' as const),
+      by,
+      line,
+      currency: fc.constantFrom('EUR', 'EUR', 'EUR', 'USD'),
+    }),
+    fc.record({ type: fc.constant('change-line' as const), by, lineId, quantity }),
+    fc.record({ type: fc.constant('remove-line' as const), by, lineId }),
+    fc.record({ type: fc.constant('set-address' as const), by, address: anAddress }),
+    fc.record({ type: fc.constant('submit' as const), by, paymentMethod: fc.constantFrom(undefined, 'sandbox_ok') }),
+    fc.record({ type: fc.constant('cancel' as const), by, reason: fc.string() }),
+    fc.constantFrom<OrderCommand>(
+      { type: 'mark-reserved' },
+      { type: 'mark-paid', paymentId: 'pay' },
+      { type: 'mark-fulfilling', shipmentId: 'ship' },
+      { type: 'mark-shipped' },
+      { type: 'mark-delivered' },
+      { type: 'conclude-cancellation', reason: 'declined', step: 'processPayment', code: 'card_declined' },
+    ),
+  );
+  /** Most begin with a draft that can be placed: else they would hardly ever get anywhere. */
+  const sequence = fc
+    .tuple(fc.boolean(), fc.array(command, { maxLength: 30 }))
+    .map(([plain, commands]): OrderCommand[] => {
+      const { type: _, ...data } = created;
+      return plain ? commands : [{ type: 'create', order: data, submit: false }, ...commands];
+    });
+
+  /** Every command in turn; what it refuses changes nothing. */
+  function run(commands: readonly OrderCommand[], see: (before: Order, events: OrderEvent[], after: Order) => void) {
+    const log: OrderEvent[] = [];
+    let state = orderDecider.initial;
+    for (const each of commands) {
+      let events: OrderEvent[] = [];
+      try {
+        events = orderDecider.decide(each, state).map(asStored);
+      } catch (error) {
+        if (!(error instanceof DomainError)) throw error;
+      }
+      const after = events.reduce(orderDecider.evolve, state);
+      see(state, events, after);
+      log.push(...events);
+      state = after;
+    }
+    return { log, state };
+  }
+  const holds = (see: (before: Order, events: OrderEvent[], after: Order) => void) =>
+    fc.assert(fc.property(sequence, (commands) => void run(commands, see)));
+  const linesOf = (state: Order) => (state.status === 'none' ? [] : state.lines);
+  const isStage = (status: string): status is (typeof stages)[number] => stages.some((stage) => stage === status);
+
+  it('gets to all states, so that the other sentences speak of something', () => {
+    const seen = new Set<string>();
+    fc.assert(
+      fc.property(sequence, (commands) => void run(commands, (_, __, after) => seen.add(after.status))),
+      { seed: 1, numRuns: 2000 },
+    );
+    // with the delivery an order is completed, in one go
+    expect([...seen].sort()).toEqual(
+      ['none', ...Object.keys(allowedActions)].filter((one) => one !== 'delivered').sort(),
+    );
+  });
+
+  it('keeps the total at the sum of the lines, a count that is exact', () =>
+    holds((_, events, after) => {
+      const total = linesOf(after).reduce((sum, { quantity, unitPriceMinor }) => sum + quantity * unitPriceMinor, 0);
+      expect(totalMinor(linesOf(after))).toBe(total);
+      expect(Number.isSafeInteger(total)).toBe(true);
+      for (const event of events) if (event.type === 'order.submitted') expect(event.totalMinor).toBe(total);
+    }));
+
+  it('changes nothing of the content after it was submitted', () =>
+    holds((before, events, after) => {
+      if (before.status === 'none' || before.status === 'draft') return;
+      expect(linesOf(after)).toEqual(linesOf(before));
+      expect(after).toMatchObject({ shippingAddress: before.shippingAddress, paymentMethod: before.paymentMethod });
+      expect(events.map(({ type }) => type)).not.toContain('order.created');
+    }));
+
+  it('never submits an order that is empty, goes nowhere or is not paid for', () =>
+    holds((_, events, after) => {
+      if (!events.some(({ type }) => type === 'order.submitted') || after.status === 'none') return;
+      expect(after.lines.length).toBeGreaterThan(0);
+      expect(after.shippingAddress).toBeDefined();
+      expect(after.paymentMethod).toBeDefined();
+    }));
+
+  it('leaves a cancelled order cancelled', () =>
+    holds((before, events) => {
+      if (before.status === 'cancelled') expect(events).toEqual([]);
+    }));
+
+  it('goes through the stages in their order only, and takes none twice', () =>
+    holds((before, _, after) => {
+      if (!isStage(before.status) || !isStage(after.status)) return;
+      expect(stages.indexOf(after.status)).toBeGreaterThanOrEqual(stages.indexOf(before.status));
+    }));
+
+  it('lets strangers change nothing', () =>
+    fc.assert(
+      fc.property(sequence, command, (commands, last) => {
+        const { state } = run(commands, () => undefined);
+        if (!('by' in last) || state.status === 'none') return;
+        expect(() => orderDecider.decide({ ...last, by: eve }, state)).toThrow(DomainError);
+      }),
+    ));
+
+  it('says nothing when the last command is repeated', () =>
+    fc.assert(
+      fc.property(sequence, command, (commands, last) => {
+        const { state, log } = run([...commands, last], () => undefined);
+        // gone is gone: a second removal is told that there is no such line
+        if (last.type === 'remove-line') return;
+        let again: OrderEvent[] = [];
+        try {
+          again = orderDecider.decide(last, state);
+        } catch (error) {
+          if (!(error instanceof DomainError)) throw error;
+        }
+        expect(again).toEqual([]);
+        expect(fold(orderDecider, log)).toEqual(state);
+      }),
+    ));
+
+  it('folds any events, also such as could not have happened', () => {
+    const anyEvent = fc.constantFrom<OrderEvent>(
+      created,
+      { type: 'order.item-added', orderId, line: pot },
+      { type: 'order.item-changed', orderId, lineId: 'cup', quantity: 2 },
+      { type: 'order.item-removed', orderId, lineId: 'cup' },
+      { type: 'order.shipping-address-set', orderId, address },
+      ...[submitted, reserved, paid, fulfilling, shipped, delivered, completed, cancellationRequested, cancelled],
+    );
+    fc.assert(
+      fc.property(fc.array(anyEvent), (events) => {
+        const state = fold(orderDecider, events);
+        expect(['none', ...Object.keys(allowedActions)]).toContain(state.status);
+        if (events.includes(created)) expect(state.status).not.toBe('none');
+      }),
+    );
+  });
+});
