@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { catchError, from, mergeMap, type Observable, of, throwError } from 'rxjs';
 import { currentContext } from '../../kernel/context';
 import { IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
-import type { AuthenticatedRequest } from '../../kernel/http/principal';
+import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
 import { toProblem } from '../problem-details.filter';
@@ -25,7 +25,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
   async intercept(execution: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = execution.switchToHttp();
     const request = http.getRequest<AuthenticatedRequest>();
-    if (request.method !== 'POST') return next.handle();
+    // Signing in and up is public, and has secrets in its bodies and answers: those are not to be kept.
+    const isPublic = this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, [
+      execution.getHandler(),
+      execution.getClass(),
+    ]);
+    if (request.method !== 'POST' || isPublic) return next.handle();
     const key = request.headers['idempotency-key'];
     if (key === undefined) {
       if (!this.reflector.get<boolean | undefined>(IDEMPOTENCY_KEY_REQUIRED, execution.getHandler()))

@@ -43,7 +43,8 @@ import { CreateOrder } from './features/create-order';
 import { SetShippingAddress } from './features/set-shipping-address';
 import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
-import { GetOrder, ListOrders, OrderDetails, OrderSummary } from './views/order-details';
+import { GetOrder, OrderDetails } from './views/order-details';
+import { ListOrders, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry } from './views/order-timeline';
 
 const ApiPrefer = () =>

@@ -9,7 +9,8 @@ import { OrderStreams } from './order-streams';
 import { OrdersController } from './orders.controller';
 import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
 import { Progress } from './processes/progress';
-import { GetOrderHandler, ListOrdersHandler, OrderDetailsProjection } from './views/order-details';
+import { GetOrderHandler, OrderDetailsProjection } from './views/order-details';
+import { ListOrdersHandler } from './views/order-list';
 import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timeline';
 
 /** Orders, from draft to delivery. */

@@ -44,7 +44,7 @@ export class Charging {
     if (state.status === 'completed' && state.refundDue) await this.giveBack(paymentId);
   }
 
-  /** Whatever state it is in, nothing is kept, and nothing more is taken. */
+  /** Whatever state it is in, nothing is kept, and nothing more is taken: also when it is asked for only later. */
   async callOff(orderId: string): Promise<void> {
     const paymentId = paymentIdOf(orderId);
     const { state } = await this.payments.decide(paymentId, { type: 'void', paymentId, orderId });
@@ -90,9 +90,13 @@ export class ChargeRequested implements IEventHandler<PaymentRequested> {
 /** Nothing is kept for an order that is not delivered, whoever cancelled it and however late the charge came. */
 @Reaction({ name: 'payments.refund-cancelled', partitionBy: 'orderId' }, OrderCancelled)
 export class RefundCancelled implements IEventHandler<OrderCancelled> {
-  constructor(private readonly charging: Charging) {}
+  constructor(
+    private readonly charging: Charging,
+    private readonly payments: PaymentStreams,
+  ) {}
 
-  handle({ orderId }: OrderCancelled): Promise<void> {
-    return this.charging.callOff(orderId);
+  async handle({ orderId }: OrderCancelled): Promise<void> {
+    const { version } = await this.payments.load(paymentIdOf(orderId));
+    if (version > 0) await this.charging.callOff(orderId);
   }
 }

@@ -88,6 +88,23 @@ export type OrderEvent =
   | EventOf<'order.cancellation-requested', OrderFact & { reason: string }>
   | EventOf<'order.cancelled', OrderFact & Cancellation>;
 
+export const orderEventTypes: readonly OrderEvent['type'][] = [
+  'order.created',
+  'order.item-added',
+  'order.item-changed',
+  'order.item-removed',
+  'order.shipping-address-set',
+  'order.submitted',
+  'order.reserved',
+  'order.paid',
+  'order.fulfilling',
+  'order.shipped',
+  'order.delivered',
+  'order.completed',
+  'order.cancellation-requested',
+  'order.cancelled',
+];
+
 /** On whose behalf; a customer may touch only their own orders, and does not even learn that others exist. */
 export interface By {
   readonly userId: string;

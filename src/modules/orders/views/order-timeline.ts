@@ -4,25 +4,9 @@ import { Database } from '../../../kernel/database/database';
 import type { StoredEvent } from '../../../kernel/event-store/event';
 import { sagaEventTypes } from '../../../kernel/sagas/saga-stream';
 import { type Projection, ProjectionOf } from '../../../kernel/subscriptions/projection';
-import { type By, unknownOrder } from '../domain/order';
+import { type By, orderEventTypes, unknownOrder } from '../domain/order';
 import { OrderFulfilment } from '../processes/fulfilment';
 
-const ofOrders = [
-  'order.created',
-  'order.item-added',
-  'order.item-changed',
-  'order.item-removed',
-  'order.shipping-address-set',
-  'order.submitted',
-  'order.reserved',
-  'order.paid',
-  'order.fulfilling',
-  'order.shipped',
-  'order.delivered',
-  'order.completed',
-  'order.cancellation-requested',
-  'order.cancelled',
-];
 const ofOthers = [
   'stock.reserved',
   'stock.released',
@@ -54,7 +38,7 @@ const leftOut = new Set([
 /** Everything that happened to an order, in every module, as one story. */
 @ProjectionOf('orders.timeline')
 export class OrderTimelineProjection implements Projection {
-  readonly eventTypes = [...ofOrders, ...ofOthers, ...sagaEventTypes];
+  readonly eventTypes = [...orderEventTypes, ...ofOthers, ...sagaEventTypes];
 
   async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
     const rows = events.flatMap((event) => {
