@@ -2,7 +2,7 @@
 #   with DATABASE_URL      against your Postgres; keeps nothing of its own
 #   without DATABASE_URL   as a single container with the embedded Postgres, data in /data:
 #     docker run --init --name orderloom -p 3000:3000 -v orderloom:/data \
-#       -e JWT_SECRET="$(openssl rand -hex 32)" -e ADMIN_EMAIL=… -e ADMIN_PASSWORD=… orderloom
+#       -e ADMIN_EMAIL=… -e ADMIN_PASSWORD=… -e DOCS=true orderloom
 # `--init` reaps the processes of an embedded Postgres that was killed; `docker stop --time 30` lets requests finish.
 
 FROM node:20-bookworm-slim AS build
@@ -20,7 +20,7 @@ RUN npm run build && npm prune --omit=dev
 
 FROM node:20-bookworm-slim
 WORKDIR /app
-ENV NODE_ENV=production PORT=3000 DATA_DIR=/data
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 # Code belongs to root and the process runs as `node`, so it cannot change itself. A named volume takes over the owner
 # of /data; a bind mount must be writable by uid 1000.
 RUN mkdir /data && chown node:node /data && chmod 700 /data

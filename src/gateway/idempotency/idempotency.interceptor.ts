@@ -49,7 +49,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
 
-    const id = idOf(JSON.stringify([request.principal?.userId ?? request.ip, request.method, request.url, key]));
+    const id = idOf(JSON.stringify([request.principal!.userId, request.method, request.url, key]));
     const claim = await this.keys.claim(id, idOf(JSON.stringify(request.body ?? null)));
     if (claim === 'other-body') {
       throw new ProblemError(
