@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
+import { limitBodies } from './gateway/body-limits';
 import { AppLogger } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
 import { openRequestContexts } from './gateway/request-context';
@@ -17,6 +18,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     return503OnClosing: true,
   });
   openRequestContexts(adapter.getInstance());
+  limitBodies(adapter.getInstance());
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), adapter, {
     bufferLogs: true,
     abortOnError: false,

@@ -59,7 +59,8 @@ export class EventStoreLog1790000000001 implements MigrationInterface {
           from unnest(aggregate_ids, aggregate_types, expected, event_counts)
                with ordinality as c (aggregate_id, aggregate_type, expected, events, nth)
         ), known as (
-          select c.*, coalesce(head.version, 0) as head, done.version as done_version,
+          select c.*, coalesce(head.version, 0) as head,
+                 done.aggregate_id as done_id, done.version as done_version,
                  case when done.version is not null then 'duplicate'
                       when head.aggregate_type <> c.aggregate_type then 'conflict'
                       when c.expected <> coalesce(head.version, 0) then 'conflict'
@@ -89,7 +90,7 @@ export class EventStoreLog1790000000001 implements MigrationInterface {
         from placed p
         left join lateral (
           select e.version, e.position from event_store.events e
-          where p.status = 'duplicate' and e.aggregate_id = p.aggregate_id and e.version >= p.done_version
+          where p.status = 'duplicate' and e.aggregate_id = p.done_id and e.version >= p.done_version
             and e.metadata ->> 'commandId' = event_ids[p.first + 1]::text
           order by e.version desc limit 1
         ) last on true

@@ -14,7 +14,7 @@ export function random(seed: number): () => number {
 
 interface Answer {
   readonly status: number;
-  readonly body: Record<string, any>;
+  readonly body: Record<string, unknown>;
 }
 
 const tea = ['00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000002'] as const;
@@ -84,7 +84,8 @@ export class Clients {
       this.keep(
         this.send('POST', `/v1/shipments/${id}/dispatch`).then(async ({ status }) => {
           if (status === 200) this.dispatched.add(id);
-          if (status === 200 && id.charCodeAt(id.length - 1) % 2) await this.send('POST', `/v1/shipments/${id}/deliver`);
+          if (status === 200 && id.charCodeAt(id.length - 1) % 2)
+            await this.send('POST', `/v1/shipments/${id}/deliver`);
         }),
       );
     }
@@ -93,6 +94,26 @@ export class Clients {
   /** Resolves when everybody has an answer, however often they had to ask. */
   async settled(): Promise<void> {
     while (this.waiting.size > 0) await Promise.all(this.waiting);
+  }
+
+  /** Every order that was acknowledged is there, and has come to something. */
+  async review(): Promise<Violation[]> {
+    const found: Violation[] = [];
+    const orders = [...this.orders].filter(([, { submitted }]) => submitted).slice(-500);
+    await Promise.all(
+      orders.map(async ([reference, { id }]) => {
+        const { status, body } = await this.send('GET', `/v1/orders/${id}`);
+        const ended = ['fulfilling', 'shipped', 'delivered', 'completed', 'cancelled'].includes(
+          body['status'] as string,
+        );
+        if (status === 200 && body['reference'] === reference && ended) return;
+        found.push({
+          invariant: 'an acknowledged order is there',
+          detail: `${reference} ${id}: ${status} ${body['status']}`,
+        });
+      }),
+    );
+    return found;
   }
 
   get<T>(path: string): Promise<T> {
@@ -117,7 +138,12 @@ export class Clients {
       reference,
       lines,
       paymentMethod: methodOf(method),
-      shippingAddress: { name: 'Ada', line1: 'St James’s Square 12', city: 'London', countryCode: where > 0.9 ? 'AQ' : 'GB' },
+      shippingAddress: {
+        name: 'Ada',
+        line1: 'St James’s Square 12',
+        city: 'London',
+        countryCode: where > 0.9 ? 'AQ' : 'GB',
+      },
     };
     this.attempted.add(reference);
     await delay(hesitation * 300);
@@ -125,9 +151,7 @@ export class Clients {
 
     const body = { ...order, submit: true };
     // an impatient finger: the same request twice at the same time
-    const answers = await Promise.all(
-      (twice < 0.1 ? [1, 2] : [1]).map(() => this.post('/v1/orders', reference, body)),
-    );
+    const answers = await Promise.all((twice < 0.1 ? [1, 2] : [1]).map(() => this.post('/v1/orders', reference, body)));
     const ids = new Set(answers.map((answer) => answer.body['id'] as string | undefined));
     if (ids.size > 1) this.say('a repeated request has one answer', `${reference}: ${[...ids].join()}`);
     const outcome = this.note(reference, answers[0]!, 202);
@@ -186,7 +210,10 @@ export class Clients {
       const answer = await this.ask(method, path, key, body);
       if (answer && answer.status < 500 && answer.body['code'] !== 'request-in-progress') return answer;
       if (answer && answer.status >= 500 && answer.status !== 503) {
-        this.say('a client sees only what it should', `${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+        this.say(
+          'a client sees only what it should',
+          `${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`,
+        );
       }
       this.repeats++;
       await delay(100 + Math.random() * 300);
@@ -206,7 +233,7 @@ export class Clients {
         signal: AbortSignal.timeout(patienceMs),
       });
       const text = await response.text();
-      return { status: response.status, body: text ? (JSON.parse(text) as Record<string, any>) : {} };
+      return { status: response.status, body: text ? (JSON.parse(text) as Record<string, unknown>) : {} };
     } catch (error) {
       if ((error as Error).name === 'TimeoutError') this.say('nothing hangs', `${method} ${path}: ${patienceMs} ms`);
       return undefined;

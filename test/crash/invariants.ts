@@ -374,7 +374,8 @@ async function broken(client: Client, books: Books): Promise<Violation[]> {
     const deltas = moved.get(reason) ?? [];
     if (acknowledged && deltas.length === 0) say(lost, `stock adjustment ${reason}`);
     if (deltas.length > 1) say('a repeated request has one effect', `stock adjustment ${reason} x ${deltas.length}`);
-    if (deltas.some((each) => each !== delta)) say(lost, `stock adjustment ${reason} by ${deltas.join()}, not ${delta}`);
+    if (deltas.some((each) => each !== delta))
+      say(lost, `stock adjustment ${reason} by ${deltas.join()}, not ${delta}`);
   }
   for (const reason of moved.keys()) {
     if (!books.adjusted.has(reason)) say('nothing is done unasked', `stock adjustment ${reason}`);

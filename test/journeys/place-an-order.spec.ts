@@ -236,8 +236,8 @@ describe('placing an order', () => {
           (type) => `order.${type}`,
         ),
       );
-      expect(events.every((event) => event['aggregateId'] === placed.body['id'] && event['aggregateType'] === 'order'));
       for (const event of events) {
+        expect(event).toMatchObject({ aggregateId: placed.body['id'], aggregateType: 'order' });
         expect(Object.keys(event).sort()).toEqual(
           ['aggregateId', 'aggregateType', 'eventType', 'id', 'payload', 'position', 'timestamp', 'version'].sort(),
         );

@@ -51,7 +51,8 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
       const aggregate = { type: this.decider.type, id };
       const result = await this.events.append(aggregate, events, { expectedVersion: version, commandId });
       if (result.status === 'ok') return { state: events.reduce(this.decider.evolve, state), version: result.version };
-      if (result.status === 'duplicate') return { state, version: result.version };
+      // its events were not among those that the state above was folded from
+      if (result.status === 'duplicate') return { state: (await this.load(id)).state, version: result.version };
     }
     throw new ContentionError(`Too many changes to ${this.decider.type} ${id} at once. Try again shortly.`);
   }

@@ -45,6 +45,9 @@ export interface GroupCommitLimits {
   readonly resendMs: number;
 }
 
+/** SQLSTATE lock_not_available: somebody else held the log for all of `lock_timeout`. */
+const lockTimeout = '55P03';
+
 const defaults: GroupCommitLimits = {
   batchCommands: 256,
   batchBytes: 4 << 20,
@@ -122,7 +125,11 @@ export class GroupCommit {
     try {
       outcomes = await this.write(batch.map((waiting) => waiting.append));
     } catch (error) {
-      if (batch.length === 1) return batch[0]!.reject(error);
+      // A lost server, or one that stayed locked, says nothing against any of them.
+      if (batch.length === 1 || isConnectionError(error) || (error as { code?: unknown }).code === lockTimeout) {
+        for (const waiting of batch) waiting.reject(error);
+        return;
+      }
       // One command's data took the whole batch down: halve until it stands alone.
       const half = batch.length >> 1;
       await this.send(batch.slice(0, half));

@@ -1,5 +1,5 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
+import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
   IsBoolean,
@@ -21,8 +21,13 @@ import {
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
 
+/** Ids are compared with those in the log, which are in small letters. */
+const SmallLetters = () =>
+  Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value));
+
 export class LineRequest {
   /** @example '00000000-0000-7000-8000-000000000001' */
+  @SmallLetters()
   @IsUUID()
   productId!: string;
 
@@ -116,6 +121,7 @@ export class CreateOrderRequest {
 
   /** The account that orders (staff); default: your own. */
   @IsOptional()
+  @SmallLetters()
   @IsUUID()
   customerId?: string;
 

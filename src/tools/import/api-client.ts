@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { exchange, type Reply } from './exchange';
 import { ImportError } from './import-error';
 
 export interface ApiClientOptions {
@@ -40,14 +41,15 @@ interface Request {
 /** Why a request has to be sent again, for how long that is worth it, and when the server wants to see it. */
 interface Trouble {
   readonly trouble: string;
-  readonly patience: number;
+  readonly patienceMs: number;
   readonly retryAfterMs?: number;
 }
 
 /** Longer than the longest wait that is asked for (`Prefer: wait`). */
 const requestTimeoutMs = 30_000;
+const busy = new Set([429, 502, 503, 504]);
 /** How long one request waits for a server that is gone or busy. */
-const patienceMs = 120_000;
+const gonePatienceMs = 120_000;
 /** How long for an earlier request of the same key: the server gives one that died with its process up after 15 s. */
 const inProgressPatienceMs = 60_000;
 
@@ -135,67 +137,66 @@ export class ApiClient {
 
   /** Sends a request until it is answered. */
   private async persist<T>(request: Request): Promise<Answer<T>> {
-    const begun = performance.now();
-    let announced = false;
+    let last: string | undefined;
+    let since = 0;
     try {
       for (let attempt = 0; ; attempt++) {
         const outcome = await this.attempt<T>(request);
         if ('answer' in outcome) return outcome.answer;
-        const { trouble, patience, retryAfterMs } = outcome;
-        if (performance.now() - begun > patience) {
+        const { trouble, patienceMs, retryAfterMs } = outcome;
+        if (last === undefined) this.waiting += 1;
+        if (trouble !== last) since = performance.now();
+        last = trouble;
+        if (performance.now() - since > patienceMs) {
           throw new ImportError(
-            `${trouble}, for ${Math.round(patience / 1000)} s now: put that right and run the same command again, it goes on where it was.`,
+            `For ${patienceMs / 1000} s now ${trouble}: put that right and run the same command again, it goes on where it was.`,
           );
         }
-        if (!announced) this.waiting += 1;
-        announced = true;
         this.options.onWaiting?.(`${trouble}, waiting`);
         await this.pause(retryAfterMs ?? Math.min(250 * 2 ** Math.min(attempt, 3), 2000));
       }
     } finally {
-      if (announced) this.waiting -= 1;
-      if (announced && this.waiting === 0) this.options.onWaiting?.(undefined);
+      if (last !== undefined) this.waiting -= 1;
+      if (last !== undefined && this.waiting === 0) this.options.onWaiting?.(undefined);
     }
   }
 
   private async attempt<T>({ method, path, headers, body }: Request): Promise<{ answer: Answer<T> } | Trouble> {
-    let response: Response;
-    let text: string;
+    const json = body === undefined ? undefined : JSON.stringify(body);
+    const type: Record<string, string> = json === undefined ? {} : { 'Content-Type': 'application/json' };
+    let reply: Reply;
     try {
-      response = await fetch(this.url + path, {
+      const url = new URL(this.url + path);
+      reply = await exchange(url, {
         method,
-        headers: { ...headers, ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
-        body: body === undefined ? undefined : JSON.stringify(body),
-        signal: AbortSignal.timeout(requestTimeoutMs),
+        headers: { ...headers, ...type },
+        body: json,
+        timeoutMs: requestTimeoutMs,
       });
-      text = await response.text();
     } catch (error) {
       if (!this.reached) {
+        const { code, message } = error as NodeJS.ErrnoException;
         throw new ImportError(
-          `Nobody answers at ${this.url} (${causeOf(error)}): start the app there, or say with --url where it is.`,
+          `Nobody answers at ${this.url} (${code ?? message}): start the app there, or say with --url where it is.`,
         );
       }
-      return { trouble: 'the server is gone', patience: patienceMs };
+      return { trouble: 'the server is gone', patienceMs: gonePatienceMs };
     }
     this.reached = true;
 
-    const { status } = response;
-    const json = parseJson(text);
-    if (response.ok && json !== undefined) {
-      return { answer: { body: json as T, replayed: response.headers.get('idempotent-replayed') === 'true' } };
+    const { status } = reply;
+    const answer = parseJson(reply.text);
+    if (status < 300 && answer !== undefined) {
+      return { answer: { body: answer as T, replayed: reply.headers['idempotent-replayed'] === 'true' } };
     }
-    const { code = 'unknown', detail = `${method} ${path} was answered with ${status}` } = (json ?? {}) as Record<
-      string,
-      string
-    >;
-    const seconds = Number(response.headers.get('retry-after') ?? NaN);
+    const { code = 'unknown', detail = `${method} ${path} was answered with ${status}.` } = problemOf(answer);
+    const seconds = Number(reply.headers['retry-after'] ?? NaN);
     const retryAfterMs = Number.isFinite(seconds) ? Math.min(seconds, 60) * 1000 : undefined;
     if (code === 'request-in-progress') {
-      return { trouble: 'an earlier request is still being worked on', patience: inProgressPatienceMs, retryAfterMs };
+      return { trouble: 'an earlier request is still being worked on', patienceMs: inProgressPatienceMs, retryAfterMs };
     }
-    if ([429, 502, 503, 504].includes(status))
-      return { trouble: 'the server is busy', patience: patienceMs, retryAfterMs };
-    throw new Refusal(status, code, describe(detail, json));
+    if (busy.has(status)) return { trouble: 'the server is busy', patienceMs: gonePatienceMs, retryAfterMs };
+    throw new Refusal(status, code, describe(status, detail, problemOf(answer)));
   }
 
   private async pause(ms: number): Promise<void> {
@@ -209,21 +210,22 @@ export class ApiClient {
   }
 }
 
-/** With what is wrong with which member, where the server says so. */
-function describe(detail: string, json: unknown): string {
-  const { errors, traceId, status } = (json ?? {}) as {
-    errors?: { pointer: string; message: string }[];
-    traceId?: string;
-    status?: number;
-  };
-  const where = (errors ?? []).slice(0, 3).map(({ pointer, message }) => `${pointer}: ${message}`);
-  const trace = status !== undefined && status >= 500 && traceId ? ` (traceId ${traceId})` : '';
-  return where.length > 0 ? `${detail} ${where.join('; ')}` : detail + trace;
+interface ProblemDetails {
+  readonly code?: string;
+  readonly detail?: string;
+  readonly traceId?: string;
+  readonly errors?: readonly { readonly pointer: string; readonly message: string }[];
 }
 
-function causeOf(error: unknown): string {
-  const { name, cause } = error as { name: string; cause?: { code?: string; message?: string } };
-  return cause?.code ?? cause?.message ?? name;
+function problemOf(answer: unknown): ProblemDetails {
+  return typeof answer === 'object' && answer !== null ? answer : {};
+}
+
+/** With what is wrong with which member, or the id to find it in the server's log by, where the server says so. */
+function describe(status: number, detail: string, { errors = [], traceId }: ProblemDetails): string {
+  const where = errors.slice(0, 3).map(({ pointer, message }) => `${pointer}: ${message}`);
+  const trace = status >= 500 && traceId ? [`traceId ${traceId}`] : [];
+  return [detail, ...where, ...trace].join(' ');
 }
 
 function parseJson(text: string): unknown {

@@ -3,7 +3,7 @@ import { Client, Pool } from 'pg';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { currentContext, ExecutionContext, runInContext } from '../../../src/kernel/context';
 import { OverloadError, VersionMismatch } from '../../../src/kernel/event-store/errors';
-import { domainEvent, EventDataError, wireForm } from '../../../src/kernel/event-store/event';
+import { domainEvent, EventDataError, type StoredEvent, wireForm } from '../../../src/kernel/event-store/event';
 import type { AppendOptions, AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
 import { type Append, GroupCommit } from '../../../src/kernel/event-store/group-commit';
 import { newId } from '../../../src/kernel/ids';
@@ -232,6 +232,16 @@ describe('the event store', () => {
       expect(numbers(await store.getEvents(thing.id))).toEqual([1, 2]);
     });
 
+    it('also when the repeat names another aggregate', async () => {
+      const commandId = newId();
+      await tell(aThing(), 0);
+      const first = await store.append(aThing(), [happened(1), happened(2)], { commandId });
+      const elsewhere = aThing();
+      const { version, position } = first;
+      expect(await tell(elsewhere, 3, { commandId })).toMatchObject({ status: 'duplicate', version, position });
+      expect(await store.getEvents(elsewhere.id)).toEqual([]);
+    });
+
     it('and knows no result of a command that it never carried out', async () => {
       const thing = aThing();
       const commandId = newId();
@@ -358,12 +368,11 @@ describe('the event store', () => {
       const shared = aThing();
       const told = new Map<string, AppendResult>();
       let writing = writers;
-      const work = Array.from({ length: writers }, async (_, writer) => {
+      const work = Array.from({ length: writers }, async () => {
         for (let n = 0; n < each; n++) {
           const commandId = newId();
           const events = n % 7 ? [happened(n)] : [happened(n), happened(n)];
           told.set(commandId, await store.append(n % 10 ? aThing() : shared, events, { commandId }));
-          void writer;
         }
         writing--;
       });
@@ -377,7 +386,11 @@ describe('the event store', () => {
       expect([...told.values()].filter((result) => result.status === 'conflict')).toEqual([]);
 
       const events = await store.readLog(before, 10_000);
-      const stored = Map.groupBy(events, (event) => event.metadata.commandId);
+      const stored = new Map<string, StoredEvent[]>();
+      for (const event of events) {
+        const { commandId } = event.metadata;
+        stored.set(commandId, [...(stored.get(commandId) ?? []), event]);
+      }
       expect(stored.size).toBe(writers * each);
       expect(events).toHaveLength(writers * (each + Math.ceil(each / 7)));
       for (const [commandId, { version, position }] of told) {
@@ -404,9 +417,9 @@ describe('the event store', () => {
       expect([await before, await neighbour]).toMatchObject([{ status: 'ok' }, { status: 'ok' }]);
     });
 
-    it('anything else comes back as it went in (any JSON, 300 samples)', async () => {
+    it('anything else comes back as it went in (any JSON)', async () => {
       const storable = fc.json({ noUnicodeString: false }).map((text) => JSON.parse(text) as unknown);
-      const samples = fc.sample(storable, { numRuns: 300, seed: 20 }).filter((value) => {
+      const samples = fc.sample(storable, { numRuns: 600, seed: 20 }).filter((value) => {
         try {
           return wireForm(value);
         } catch {

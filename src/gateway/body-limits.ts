@@ -1,0 +1,44 @@
+import type { FastifyInstance } from 'fastify';
+import { ProblemError } from '../kernel/http/problem';
+
+/** No request of ours goes half as deep. Everything behind here may walk a body by recursion. */
+const maxDepth = 20;
+
+/** NUL, and halves of surrogate pairs: whole ones are one character under the u flag. */
+const unstorable = /[\0\p{Surrogate}]/u;
+
+/** Refuses bodies that nothing behind should have to bear: nested without end, or with text that cannot be stored. */
+export function limitBodies(fastify: FastifyInstance): void {
+  fastify.addHook('preValidation', (request, _reply, done) => {
+    try {
+      assertBearable(request.body);
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+}
+
+function assertBearable(body: unknown): void {
+  let level = [body];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) {
+      throw new ProblemError(400, 'body-too-deep', `The body is nested more than ${maxDepth} levels deep.`);
+    }
+    const next: unknown[] = [];
+    for (const value of level) {
+      if (typeof value === 'string') assertText(value);
+      if (typeof value !== 'object' || value === null) continue;
+      for (const [name, member] of Object.entries(value)) {
+        assertText(name);
+        next.push(member);
+      }
+    }
+    level = next;
+  }
+}
+
+function assertText(text: string): void {
+  if (!unstorable.test(text)) return;
+  throw new ProblemError(400, 'unstorable-text', 'Text with a NUL or half a character cannot be stored.');
+}

@@ -1,0 +1,173 @@
+import { DomainError } from '../../../src/kernel/domain-error';
+import { AggregateStore } from '../../../src/kernel/event-store/aggregate-store';
+import type { Decider } from '../../../src/kernel/event-store/decider';
+import { ContentionError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import type { EventOf } from '../../../src/kernel/event-store/event';
+import type { EventStore } from '../../../src/kernel/event-store/event-store';
+import { newId } from '../../../src/kernel/ids';
+import { createDatabase, type TestDatabase } from '../../support/database';
+import { type OpenStore, openStore } from '../support';
+
+type Taken = EventOf<'purse.taken', { amount: number }>;
+type Filled = EventOf<'purse.filled', { amount: number }>;
+type Closed = EventOf<'purse.closed', object>;
+type PurseEvent = Taken | Filled | Closed;
+interface Purse {
+  readonly coins: number;
+  readonly closed: boolean;
+}
+type PurseCommand = { type: 'fill' | 'take'; amount: number } | { type: 'close' };
+
+const purse: Decider<Purse, PurseCommand, PurseEvent> = {
+  type: 'purse',
+  initial: { coins: 0, closed: false },
+  decide(command, state) {
+    if (command.type === 'close') return state.closed ? [] : [{ type: 'purse.closed' }];
+    if (state.closed) throw new DomainError('conflict', 'closed', 'The purse is closed.');
+    if (command.type === 'fill') return [{ type: 'purse.filled', amount: command.amount }];
+    if (command.amount > state.coins) throw new DomainError('conflict', 'too-few', 'Not that many coins in it.');
+    return [{ type: 'purse.taken', amount: command.amount }];
+  },
+  evolve(state, event) {
+    switch (event.type) {
+      case 'purse.filled':
+        return { ...state, coins: state.coins + event.amount };
+      case 'purse.taken':
+        return { ...state, coins: state.coins - event.amount };
+      case 'purse.closed':
+        return { ...state, closed: true };
+    }
+  },
+};
+
+class Purses extends AggregateStore<Purse, PurseCommand, PurseEvent> {
+  constructor(events: EventStore, decider = purse) {
+    super(decider, events);
+  }
+}
+
+describe('an aggregate store', () => {
+  let db: TestDatabase;
+  let opened: OpenStore;
+  let purses: Purses;
+  let id: string;
+
+  beforeAll(async () => {
+    db = await createDatabase();
+    opened = await openStore(db.url);
+    purses = new Purses(opened.store);
+  });
+  beforeEach(async () => {
+    id = newId();
+    await purses.decide(id, { type: 'fill', amount: 10 });
+  });
+  afterAll(async () => {
+    await opened.close();
+    await db.drop();
+  });
+
+  /** Somebody else's command, between the load and the append of the next decision. */
+  const butFirst = (command: PurseCommand, times = 1) => {
+    const interfering = Object.create(opened.store) as EventStore;
+    let left = times;
+    interfering.getEvents = async (...args: [string, number?]) => {
+      const events = await opened.store.getEvents(...args);
+      if (left-- > 0) await purses.decide(id, command);
+      return events;
+    };
+    return new Purses(interfering);
+  };
+
+  it('decides on what the log says, and answers with the state after it', async () => {
+    expect(await purses.decide(id, { type: 'take', amount: 4 })).toEqual({
+      state: { coins: 6, closed: false },
+      version: 2,
+    });
+    expect(await purses.load(id)).toEqual({ state: { coins: 6, closed: false }, version: 2 });
+  });
+
+  it('appends nothing when there is nothing to do', async () => {
+    await purses.decide(id, { type: 'close' });
+    const head = await opened.store.head();
+    expect(await purses.decide(id, { type: 'close' })).toEqual({ state: { coins: 10, closed: true }, version: 2 });
+    expect(await opened.store.head()).toBe(head);
+  });
+
+  it('passes a refusal on', async () => {
+    await expect(purses.decide(id, { type: 'take', amount: 11 })).rejects.toMatchObject({ code: 'too-few' });
+    expect((await purses.load(id)).version).toBe(1);
+  });
+
+  it('decides anew when somebody was quicker', async () => {
+    expect(await butFirst({ type: 'take', amount: 5 }).decide(id, { type: 'take', amount: 3 })).toEqual({
+      state: { coins: 2, closed: false },
+      version: 3,
+    });
+  });
+
+  it('refuses what the newer state forbids', async () => {
+    const late = butFirst({ type: 'take', amount: 5 }).decide(id, { type: 'take', amount: 8 });
+    await expect(late).rejects.toMatchObject({ code: 'too-few' });
+  });
+
+  it('never takes more than there is, however many try at once', async () => {
+    const takers = Array.from({ length: 25 }, () => purses.decide(id, { type: 'take', amount: 1 }));
+    const results = await Promise.allSettled(takers);
+    const taken = results.filter((result) => result.status === 'fulfilled').length;
+    expect((await purses.load(id)).state.coins).toBe(10 - taken);
+    for (const result of results) {
+      if (result.status === 'fulfilled') continue;
+      expect([ContentionError, DomainError]).toContain((result.reason as Error).constructor);
+    }
+  });
+
+  it('gives up when others keep winning, and says that later helps', async () => {
+    const work = butFirst({ type: 'fill', amount: 1 }, 100).decide(id, { type: 'fill', amount: 1 });
+    await expect(work).rejects.toThrow(ContentionError);
+    await expect(work).rejects.toMatchObject({ retryAfterMs: expect.any(Number) });
+  });
+
+  it('refuses when the aggregate is not at the version that the caller has read', async () => {
+    const stale = purses.decide(id, { type: 'fill', amount: 1 }, { expectedVersion: 2 });
+    await expect(stale).rejects.toThrow(VersionMismatch);
+    await expect(stale).rejects.toMatchObject({ expected: 2, actual: 1 });
+    const fresh = await purses.decide(id, { type: 'fill', amount: 1 }, { expectedVersion: 1 });
+    expect(fresh.version).toBe(2);
+  });
+
+  it('refuses rather than decides anew when a version is expected and somebody was quicker', async () => {
+    const work = butFirst({ type: 'fill', amount: 1 }).decide(id, { type: 'fill', amount: 1 }, { expectedVersion: 1 });
+    await expect(work).rejects.toMatchObject({ name: 'VersionMismatch', expected: 1, actual: 2 });
+  });
+
+  describe('asked the same again', () => {
+    it('has one effect, and answers with the version that it had', async () => {
+      const commandId = newId();
+      const first = await purses.decide(id, { type: 'take', amount: 3 }, { commandId });
+      await purses.decide(id, { type: 'fill', amount: 1 });
+      const again = await purses.decide(id, { type: 'take', amount: 3 }, { commandId });
+      expect(again.version).toBe(first.version);
+      expect((await purses.load(id)).state.coins).toBe(8);
+    });
+
+    it('answers with the first result rather than with the refusal that it would meet today', async () => {
+      const commandId = newId();
+      const first = await purses.decide(id, { type: 'take', amount: 8 }, { commandId, expectedVersion: 1 });
+      await purses.decide(id, { type: 'close' });
+      const again = await purses.decide(id, { type: 'take', amount: 8 }, { commandId, expectedVersion: 1 });
+      expect(again.version).toBe(first.version);
+      await expect(purses.decide(id, { type: 'take', amount: 8 })).rejects.toMatchObject({ code: 'closed' });
+    });
+
+    it('at the same moment: both are told the same', async () => {
+      const commandId = newId();
+      const twice = [1, 2].map(() => purses.decide(id, { type: 'take', amount: 3 }, { commandId }));
+      expect(await Promise.all(twice)).toEqual([1, 2].map(() => ({ state: { coins: 7, closed: false }, version: 2 })));
+    });
+  });
+
+  it('takes an aggregate of another type for one that is not there', async () => {
+    const others = new Purses(opened.store, { ...purse, type: 'wallet' });
+    expect(await others.load(id)).toEqual({ state: purse.initial, version: 0 });
+  });
+});
