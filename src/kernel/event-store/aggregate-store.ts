@@ -1,8 +1,9 @@
 import { currentContext } from '../context';
 import type { Decider } from './decider';
 import { ContentionError, VersionMismatch } from './errors';
-import { type DomainEvent, domainEvent } from './event';
+import { type DomainEvent, domainEvent, type StoredEvent } from './event';
 import type { EventStore } from './event-store';
+import type { SnapshotOptions } from './snapshots';
 
 export interface DecideOptions {
   /** Refuse unless the aggregate is at this version (`If-Match`). Without it a conflict is decided anew. */
@@ -23,6 +24,8 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
   protected constructor(
     private readonly decider: Decider<State, Command, Event>,
     protected readonly events: EventStore,
+    /** Most aggregates stay short, and pay nothing for it. */
+    private readonly snapshot: SnapshotOptions = { every: 100, stateVersion: 1 },
   ) {}
 
   /**
@@ -50,23 +53,46 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
       if (events.length === 0) return { state, version };
       const aggregate = { type: this.decider.type, id };
       const result = await this.events.append(aggregate, events, { expectedVersion: version, commandId });
-      if (result.status === 'ok') return { state: events.reduce(this.decider.evolve, state), version: result.version };
+      if (result.status === 'ok') {
+        const after = events.reduce(this.decider.evolve, state);
+        this.events.snapshots.offer(aggregate, after, version, result.version, this.snapshot);
+        return { state: after, version: result.version };
+      }
       // its events were not among those that the state above was folded from
       if (result.status === 'duplicate') return { state: (await this.load(id)).state, version: result.version };
     }
     throw new ContentionError(`Too many changes to ${this.decider.type} ${id} at once. Try again shortly.`);
   }
 
+  /** From its snapshot, if there is one, and the events behind it. */
   async load(id: string): Promise<Decided<State>> {
-    const stored = await this.events.getEvents(id);
-    if (stored[0] && stored[0].aggregateType !== this.decider.type) {
-      return { state: this.decider.initial, version: 0 };
-    }
-    currentContext().saw(stored.at(-1)?.position ?? 0);
-    const state = stored.reduce(
-      (state, event) => this.decider.evolve(state, domainEvent<Event>(event)),
-      this.decider.initial,
+    const { snapshot, events } = await this.events.load({ type: this.decider.type, id }, this.snapshot.stateVersion);
+    currentContext().saw(events.at(-1)?.position ?? 0);
+    const from = snapshot ? (snapshot.state as State) : this.decider.initial;
+    return { state: this.fold(events, from), version: (snapshot?.version ?? 0) + events.length };
+  }
+
+  /** What it was once: after its n-th event, or as the log knew it at an instant. */
+  async loadPast(id: string, until: { readonly version: number } | { readonly asOf: Date }): Promise<Decided<State>> {
+    const past = (await this.events.getEvents(id)).filter((event) =>
+      'version' in until ? event.version <= until.version : event.timestamp <= until.asOf,
     );
-    return { state, version: stored.length };
+    return { state: this.fold(past, this.decider.initial), version: past.length };
+  }
+
+  /** What commands would do, one after the other; commits nothing. @throws DomainError as `decide` would */
+  async simulate(id: string, commands: readonly Command[]): Promise<{ state: State; events: Event[] }> {
+    let { state } = await this.load(id);
+    const events: Event[] = [];
+    for (const command of commands) {
+      const decided = this.decider.decide(command, state);
+      state = decided.reduce(this.decider.evolve, state);
+      events.push(...decided);
+    }
+    return { state, events };
+  }
+
+  private fold(events: readonly StoredEvent[], from: State): State {
+    return events.reduce((state, event) => this.decider.evolve(state, domainEvent<Event>(event)), from);
   }
 }

@@ -14,6 +14,8 @@ import {
   wireForm,
 } from './event';
 import { type Append, type AppendOutcome, appendAll, GroupCommit } from './group-commit';
+import { type Snapshot, Snapshots } from './snapshots';
+import { currentSchemaVersion, toCurrent } from './upcasting';
 
 export interface AppendOptions {
   /** Default `any`. */
@@ -54,6 +56,7 @@ interface EventRow {
 @Injectable()
 export class EventStore {
   private readonly groupCommit: GroupCommit;
+  readonly snapshots: Snapshots;
   private listener: CommittedListener = () => undefined;
 
   constructor(
@@ -61,6 +64,7 @@ export class EventStore {
     private readonly dataSource: DataSource,
   ) {
     this.groupCommit = new GroupCommit(database.appends);
+    this.snapshots = new Snapshots(database);
   }
 
   /**
@@ -115,6 +119,37 @@ export class EventStore {
       text: 'select * from event_store.events where aggregate_id = $1 and version >= $2 order by version',
       values: [aggregateId, fromVersion],
     });
+    return rows.map(storedEvent);
+  }
+
+  /** An aggregate's snapshot of that state version, if there is one, and the events behind it. */
+  async load({ type, id }: Aggregate, stateVersion: number): Promise<{ snapshot?: Snapshot; events: StoredEvent[] }> {
+    const { rows } = await this.database.pool.query<EventRow & { snapshot_version: number | null; state: unknown }>({
+      name: 'event_store.load',
+      text: `with s as (
+          select version, state from event_store.snapshots
+          where aggregate_id = $1 and aggregate_type = $2 and state_version = $3)
+        select e.*, null::integer as snapshot_version, null::jsonb as state from event_store.events e
+        where e.aggregate_id = $1 and e.aggregate_type = $2 and e.version > coalesce((select version from s), 0)
+        union all
+        select (null::event_store.events).*, s.version, s.state from s
+        order by version nulls first`,
+      values: [id, type, stateVersion],
+    });
+    const [first] = rows;
+    if (first?.snapshot_version == null) return { events: rows.map(storedEvent) };
+    return {
+      snapshot: { version: first.snapshot_version, state: first.state },
+      events: rows.slice(1).map(storedEvent),
+    };
+  }
+
+  /** Events at these places of the log, in order. */
+  async at(positions: readonly number[]): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<EventRow>(
+      'select * from event_store.events where position = any($1::bigint[]) order by position',
+      [positions],
+    );
     return rows.map(storedEvent);
   }
 
@@ -208,7 +243,7 @@ function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Anno
     events: events.map(({ type, ...payload }, nth) => ({
       id: nth === 0 ? id : newId(),
       type,
-      schemaVersion: 1,
+      schemaVersion: currentSchemaVersion(type),
       payload: wireForm(payload),
       metadata,
     })),
@@ -226,7 +261,7 @@ function storedEvent(row: EventRow): StoredEvent {
     aggregateId: row.aggregate_id,
     aggregateType: row.aggregate_type,
     eventType: row.event_type,
-    payload: row.payload,
+    payload: toCurrent(row.event_type, row.schema_version, row.payload),
     timestamp: row.recorded_at,
     version: row.version,
     position: Number(row.position),

@@ -43,6 +43,14 @@ export abstract class FoldedView<Row extends object> implements Projection {
   /** The row after the event; `undefined` when the event says nothing about a row that is not there. */
   protected abstract evolve(row: Row | undefined, event: StoredEvent): Row | undefined;
 
+  /** The row as these events, and no others, make it: what it was once. */
+  fold(events: readonly StoredEvent[]): Row | undefined {
+    const heard = new Set(this.eventTypes);
+    return events
+      .filter((event) => heard.has(event.eventType))
+      .reduce<Row | undefined>((row, event) => this.evolve(row, event), undefined);
+  }
+
   async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
     const { table, key } = this.options;
     const keys = [...new Set(events.map((event) => this.keyOf(event)))];

@@ -139,6 +139,22 @@ export class CreateOrderRequest {
   orderedAt?: Date;
 }
 
+export class GetOrderQuery {
+  /** As it was after its n-th event. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(2_147_483_647)
+  version?: number;
+
+  /** As it was known at this instant, RFC 3339. */
+  @IsOptional()
+  @IsDate()
+  @Type(() => Date)
+  asOf?: Date;
+}
+
 export class ChangeLineRequest {
   /** @example 3 */
   @IsInt()

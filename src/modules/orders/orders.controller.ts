@@ -30,6 +30,7 @@ import {
   ChangeLineRequest,
   createOrderExamples,
   CreateOrderRequest,
+  GetOrderQuery,
   LineRequest,
   ListOrdersQuery,
   OrderEventResponse,
@@ -113,11 +114,19 @@ export class OrdersController {
     return pageOf(await this.queries.execute(list), limit, (order) => [order.id]);
   }
 
-  /** One order */
+  /** One order: as it is, or as it was at an earlier version or instant */
   @Get(':id')
   @ApiProblems(404)
-  async getOrder(@CurrentPrincipal() me: Principal, @Param('id', ParseUUIDPipe) id: string): Promise<OrderDetails> {
-    return this.show(id, me);
+  async getOrder(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Query() { version, asOf }: GetOrderQuery,
+  ): Promise<OrderDetails> {
+    if (version !== undefined && asOf !== undefined) {
+      throw new ProblemError(400, 'version-or-as-of', 'Give version or asOf, not both.');
+    }
+    const past = version !== undefined ? { version } : asOf && { asOf };
+    return this.queries.execute(new GetOrder(id, by(me), past));
   }
 
   /** Add a line to a draft */

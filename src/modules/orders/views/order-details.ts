@@ -1,6 +1,8 @@
 import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import { Database } from '../../../kernel/database/database';
+import { DomainError } from '../../../kernel/domain-error';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
+import { EventStore } from '../../../kernel/event-store/event-store';
 import { Money } from '../../../kernel/http/money';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
 import type {
@@ -27,7 +29,7 @@ import {
   totalMinor,
   unknownOrder,
 } from '../domain/order';
-import { OrderSummary, summaryColumns } from './order-list';
+import { OrderSummary } from './order-list';
 
 /** Row of `orders.orders_view`. */
 interface OrderRow {
@@ -231,15 +233,51 @@ export class OrderDetails extends OrderSummary {
   allowedActions!: string[];
 }
 
-const details = `${summaryColumns}, v.lines, v.currency, v.shipping_address as "shippingAddress",
-  v.payment_method as "paymentMethod", v.payment_id as "paymentId", v.shipment_id as "shipmentId",
-  v.tracking_number as "trackingNumber", v.submitted_at as "submittedAt"`;
+function details(row: OrderRow): OrderDetails {
+  const { currency } = row;
+  return {
+    id: row.id,
+    reference: row.reference,
+    customerId: row.customer_id,
+    guest: row.guest,
+    status: row.status,
+    paymentStatus: row.payment_status,
+    fulfilmentStatus: row.fulfilment_status,
+    total: { amountMinor: row.total_minor, currency },
+    lineCount: row.line_count,
+    cancellation: row.cancellation,
+    orderedAt: new Date(row.ordered_at),
+    createdAt: new Date(row.created_at),
+    updatedAt: new Date(row.updated_at),
+    version: row.version,
+    shippingAddress: row.shipping_address,
+    paymentMethod: row.payment_method,
+    paymentId: row.payment_id,
+    shipmentId: row.shipment_id,
+    trackingNumber: row.tracking_number,
+    submittedAt: row.submitted_at === null ? null : new Date(row.submitted_at),
+    lines: row.lines.map(({ lineId, productId, sku, name, quantity, unitPriceMinor }) => ({
+      lineId,
+      productId,
+      sku,
+      name,
+      quantity,
+      unitPrice: { amountMinor: unitPriceMinor, currency },
+      total: { amountMinor: unitPriceMinor * quantity, currency },
+    })),
+    allowedActions: [...allowedActions[row.status]],
+  };
+}
 
-/** @throws DomainError `order-unknown`, also for somebody else's order */
+/** What it was after its n-th event, or as it was known at an instant. */
+export type Past = { readonly version: number } | { readonly asOf: Date };
+
+/** @throws DomainError `order-unknown`, also for somebody else's order; `version-unknown` for a past it never had */
 export class GetOrder extends Query<OrderDetails> {
   constructor(
     readonly orderId: string,
     readonly by: By,
+    readonly past?: Past,
   ) {
     super();
   }
@@ -247,28 +285,35 @@ export class GetOrder extends Query<OrderDetails> {
 
 @QueryHandler(GetOrder)
 export class GetOrderHandler implements IQueryHandler<GetOrder> {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly events: EventStore,
+    private readonly projection: OrderDetailsProjection,
+  ) {}
 
-  async execute({ orderId, by }: GetOrder): Promise<OrderDetails> {
-    const { rows } = await this.database.pool.query<Omit<OrderDetails, 'lines'> & { lines: Line[]; currency: string }>({
+  async execute({ orderId, by, past }: GetOrder): Promise<OrderDetails> {
+    const { rows } = await this.database.pool.query<{ row: OrderRow }>({
       name: 'orders.get',
-      text: `select ${details} from orders.orders_view v where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
+      text: `select to_jsonb(v) as row from orders.orders_view v
+             where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
       values: [orderId, by.staff ? null : by.userId],
     });
     if (!rows[0]) throw unknownOrder();
-    const { currency, lines, ...order } = rows[0];
-    return {
-      ...order,
-      lines: lines.map(({ lineId, productId, sku, name, quantity, unitPriceMinor }) => ({
-        lineId,
-        productId,
-        sku,
-        name,
-        quantity,
-        unitPrice: { amountMinor: unitPriceMinor, currency },
-        total: { amountMinor: unitPriceMinor * quantity, currency },
-      })),
-      allowedActions: [...allowedActions[order.status]],
-    };
+    const row = past ? this.projection.fold(await this.until(orderId, past)) : rows[0].row;
+    if (row) return details(row);
+    throw new DomainError('not-found', 'version-unknown', 'The order had no such version, or was not known then.');
+  }
+
+  /** What had happened to the order by then, in every module: its timeline tells where in the log to look. */
+  private async until(orderId: string, past: Past): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<{ position: string }>(
+      `select t.position from orders.timeline t where t.order_id = $1 and ($2::timestamptz is null or t.at <= $2)
+       order by t.position`,
+      [orderId, 'asOf' in past ? past.asOf : null],
+    );
+    const events = await this.events.at(rows.map((row) => Number(row.position)));
+    if ('asOf' in past) return events;
+    const last = events.findIndex((event) => event.aggregateId === orderId && event.version === past.version);
+    return events.slice(0, last + 1);
   }
 }

@@ -61,8 +61,7 @@ export class OrderSummary {
   version!: number;
 }
 
-/** Columns of `orders.orders_view v` that make an {@link OrderSummary}. */
-export const summaryColumns = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.status, v.payment_status as "paymentStatus",
+const summary = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.status, v.payment_status as "paymentStatus",
   v.fulfilment_status as "fulfilmentStatus",
   jsonb_build_object('amountMinor', v.total_minor, 'currency', v.currency) as total, v.line_count as "lineCount",
   v.cancellation, v.ordered_at as "orderedAt", v.created_at as "createdAt",
@@ -105,7 +104,7 @@ export class ListOrdersHandler implements IQueryHandler<ListOrders> {
     const column = sortColumns[sort.replace('-', '') as keyof typeof sortColumns];
     const [order, beyond] = descending ? ['desc', '<'] : ['asc', '>'];
     const { rows } = await this.database.pool.query<OrderSummary>(
-      `select ${summaryColumns} from orders.orders_view v
+      `select ${summary} from orders.orders_view v
        where ($1::uuid is null or v.customer_id = $1)
          and ($2::text is null or v.status = $2)
          and ($3::text is null or v.reference = $3)
