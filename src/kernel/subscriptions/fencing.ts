@@ -14,17 +14,18 @@ export class Fenced extends Error {
 export async function moveCheckpoint(client: PoolClient, lease: Lease, position: number): Promise<void> {
   const moved = await client.query({
     name: 'subscriptions.checkpoint',
-    text: `update subscriptions.checkpoints set position = $3, updated_at = clock_timestamp() where name = $1 and epoch = $2`,
-    values: [lease.name, lease.epoch, position],
+    text: `update subscriptions.checkpoints set position = $4, updated_at = clock_timestamp()
+           where name = $1 and segment = $2 and epoch = $3`,
+    values: [lease.name, lease.segment, lease.epoch, position],
   });
   if (moved.rowCount === 0) throw new Fenced(lease.name);
 }
 
 /** Asserts the lease for writes that do not move the checkpoint, and keeps it until the transaction ends. */
 export async function assertLease(client: PoolClient, lease: Lease): Promise<void> {
-  const held = await client.query(`select 1 from subscriptions.checkpoints where name = $1 and epoch = $2 for share`, [
-    lease.name,
-    lease.epoch,
-  ]);
+  const held = await client.query(
+    'select 1 from subscriptions.checkpoints where name = $1 and segment = $2 and epoch = $3 for share',
+    [lease.name, lease.segment, lease.epoch],
+  );
   if (held.rowCount === 0) throw new Fenced(lease.name);
 }

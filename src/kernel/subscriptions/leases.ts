@@ -1,21 +1,33 @@
 import { Logger } from '@nestjs/common';
-import { Client } from 'pg';
+import { Client, type Notification } from 'pg';
 import { newId } from '../ids';
 
-/** The right to run one subscription, for as long as the database agrees. */
+/** The right to run one segment of a subscription, for as long as the database agrees. */
 export interface Lease {
   readonly name: string;
-  /** Every checkpoint write names it; once somebody else owns the subscription it no longer matches. */
+  readonly segment: number;
+  /** Every checkpoint write names it; once somebody else owns the segment it no longer matches. */
   readonly epoch: number;
   readonly position: number;
 }
 
 export interface LeaseHolder {
   readonly name: string;
-  readonly kind: 'projection' | 'reaction';
+  readonly segment: number;
   claimed(lease: Lease): void;
   lost(): void;
 }
+
+/** What is in the table of a subscription before anybody runs it. */
+export interface SubscriptionEntry {
+  readonly name: string;
+  readonly kind: 'projection' | 'reaction';
+  readonly segments: number;
+  readonly version: number;
+}
+
+/** The channel on which a process tells the others that it has committed something. */
+export const newsChannel = 'orderloom_log';
 
 const leaseSeconds = 10;
 const renewMs = 1000;
@@ -25,13 +37,24 @@ const free = `(c.owner is null or c.lease_until < clock_timestamp() or not exist
 const mine = `owner = $1, lease_until = clock_timestamp() + interval '${leaseSeconds} s', backend_pid = pg_backend_pid(),
   backend_start = (select backend_start from pg_stat_activity where pid = pg_backend_pid())`;
 
+interface ClaimRow {
+  name: string;
+  segment: number;
+  epoch: string;
+  position: string;
+}
+
+const keyOf = ({ name, segment }: { name: string; segment: number }) => `${name}#${segment}`;
+
 /**
- * Shares the subscriptions out among the processes: claims what nobody runs, keeps what it has, and says when one was
- * lost. A killed owner is replaced at once, since its session is gone; a silent one when its lease runs out.
+ * Shares the segments out among the processes: claims what nobody runs, keeps what it has, and says when one was lost.
+ * A killed owner is replaced at once, since its session is gone; a silent one when its lease runs out. Of a
+ * subscription with several segments, a process keeps no more than its share.
  */
 export class Leases {
   private readonly logger = new Logger('Leases');
   readonly owner = newId();
+  private readonly holders = new Map<string, LeaseHolder>();
   private readonly held = new Set<string>();
   private client: Client | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -40,16 +63,34 @@ export class Leases {
 
   constructor(
     private readonly url: string,
-    private readonly holders: ReadonlyMap<string, LeaseHolder>,
+    /** Another process committed something. */
+    private readonly onNews: () => void,
   ) {}
 
-  async start(): Promise<void> {
+  /**
+   * Enters the subscriptions that are new.
+   *
+   * @returns how many segments each has: what it first started with, since partitions cannot move while they flow
+   */
+  async register(entries: readonly SubscriptionEntry[]): Promise<Map<string, number>> {
     const client = await this.connection();
-    const holders = [...this.holders.values()];
     await client.query(
-      `insert into subscriptions.checkpoints (name, kind) select * from unnest($1::text[], $2::text[]) on conflict do nothing`,
-      [holders.map((holder) => holder.name), holders.map((holder) => holder.kind)],
+      `insert into subscriptions.checkpoints (name, segment, kind, version)
+       select e.name, segment, e.kind, e.version
+       from jsonb_to_recordset($1) as e (name text, kind text, segments int, version int),
+            generate_series(0, e.segments - 1) segment
+       where not exists (select from subscriptions.checkpoints c where c.name = e.name)
+       on conflict do nothing`,
+      [JSON.stringify(entries)],
     );
+    const { rows } = await client.query<{ name: string; segments: number }>(
+      'select name, count(*)::int as segments from subscriptions.checkpoints group by name',
+    );
+    return new Map(rows.map((row) => [row.name, row.segments]));
+  }
+
+  async start(holders: readonly LeaseHolder[]): Promise<void> {
+    for (const holder of holders) this.holders.set(keyOf(holder), holder);
     await this.round();
     this.schedule();
   }
@@ -66,8 +107,8 @@ export class Leases {
   }
 
   /** A worker found that it was replaced, or cannot go on: what it had may be claimed anew. */
-  forget(name: string): void {
-    this.held.delete(name);
+  forget(holder: LeaseHolder): void {
+    this.held.delete(keyOf(holder));
   }
 
   private schedule(): void {
@@ -81,29 +122,81 @@ export class Leases {
 
   private async round(): Promise<void> {
     const client = await this.connection();
-    const renewed = await client.query<{ name: string }>(
-      `update subscriptions.checkpoints set ${mine} where owner = $1 and name = any($2) returning name`,
-      [this.owner, [...this.held]],
+    await this.renew(client);
+    if (!this.stopped) await this.claim(client);
+  }
+
+  /** Keeps what is ours, gives back what was paused or is more than our share, and learns what is not ours any more. */
+  private async renew(client: Client): Promise<void> {
+    const held = [...this.held].map((key) => this.holders.get(key)!);
+    const { rows } = await client.query<{ name: string; segment: number }>(
+      `update subscriptions.checkpoints set ${mine} where owner = $1 and paused_by is null
+         and (name, segment) in (select * from unnest($2::text[], $3::int[])) returning name, segment`,
+      [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
-    const kept = new Set(renewed.rows.map((row) => row.name));
-    for (const name of [...this.held]) {
-      if (kept.has(name)) continue;
-      this.held.delete(name);
-      this.holders.get(name)?.lost();
-    }
-    const wanted = [...this.holders.keys()].filter((name) => !this.held.has(name));
-    if (wanted.length === 0 || this.stopped) return;
-    const claimed = await client.query<{ name: string; epoch: string; position: string }>(
+    const kept = new Set(rows.map(keyOf));
+    for (const key of [...this.held]) if (!kept.has(key)) await this.lose(client, key);
+    for (const key of await this.beyondShare(client)) await this.lose(client, key);
+  }
+
+  private async lose(client: Client, key: string): Promise<void> {
+    const holder = this.holders.get(key)!;
+    this.held.delete(key);
+    holder.lost();
+    await client.query(
+      `update subscriptions.checkpoints set owner = null, lease_until = null where owner = $1 and name = $2 and segment = $3`,
+      [this.owner, holder.name, holder.segment],
+    );
+  }
+
+  private async claim(client: Client): Promise<void> {
+    const share = await this.shares(client);
+    const wanted = [...this.holders.values()].filter((holder) => {
+      return !this.held.has(keyOf(holder)) && this.countHeld(holder.name) < (share.get(holder.name) ?? 1);
+    });
+    if (wanted.length === 0) return;
+    const { rows } = await client.query<ClaimRow>(
       `update subscriptions.checkpoints u set ${mine}, epoch = u.epoch + 1
-       from (select c.name from subscriptions.checkpoints c where c.name = any($2) and (c.owner = $1 or ${free})
+       from (select c.name, c.segment from subscriptions.checkpoints c
+             where (c.name, c.segment) in (select * from unnest($2::text[], $3::int[]))
+               and c.paused_by is null and (c.owner = $1 or ${free})
              for update skip locked) claim
-       where u.name = claim.name returning u.name, u.epoch, u.position`,
-      [this.owner, wanted],
+       where u.name = claim.name and u.segment = claim.segment returning u.name, u.segment, u.epoch, u.position`,
+      [this.owner, wanted.map((holder) => holder.name), wanted.map((holder) => holder.segment)],
     );
-    for (const row of claimed.rows) {
-      this.held.add(row.name);
-      this.holders.get(row.name)?.claimed({ name: row.name, epoch: Number(row.epoch), position: Number(row.position) });
+    for (const row of rows) {
+      this.held.add(keyOf(row));
+      const { name, segment } = row;
+      this.holders
+        .get(keyOf(row))
+        ?.claimed({ name, segment, epoch: Number(row.epoch), position: Number(row.position) });
     }
+  }
+
+  private countHeld(name: string): number {
+    return [...this.held].filter((key) => this.holders.get(key)?.name === name).length;
+  }
+
+  /** Segments of a subscription that a process may hold: all of the only one, or its part of several. */
+  private async shares(client: Client): Promise<Map<string, number>> {
+    const segments = new Map<string, number>();
+    for (const { name } of this.holders.values()) segments.set(name, (segments.get(name) ?? 0) + 1);
+    if ([...segments.values()].every((count) => count === 1)) return segments;
+    const { rows } = await client.query<{ processes: number }>(
+      `select count(*)::int as processes from pg_stat_activity
+       where datname = current_database() and application_name = 'orderloom/leases'`,
+    );
+    const processes = Math.max(1, rows[0]!.processes);
+    return new Map([...segments].map(([name, count]) => [name, Math.ceil(count / processes)]));
+  }
+
+  private async beyondShare(client: Client): Promise<string[]> {
+    const beyond: string[] = [];
+    for (const [name, share] of await this.shares(client)) {
+      const keys = [...this.held].filter((key) => this.holders.get(key)?.name === name);
+      beyond.push(...keys.slice(share));
+    }
+    return beyond;
   }
 
   /** A session of its own, for as long as the process lives: its presence on the server vouches for the owner. */
@@ -121,7 +214,11 @@ export class Leases {
     };
     client.on('error', drop);
     client.on('end', drop);
+    client.on('notification', ({ payload }: Notification) => {
+      if (payload !== this.owner) this.onNews();
+    });
     await client.connect();
+    await client.query(`listen ${newsChannel}`);
     return (this.client = client);
   }
 }

@@ -26,7 +26,11 @@ export class LogTail {
   private polling: Promise<void> | undefined;
   private stopped = false;
 
-  constructor(private readonly store: EventStore) {}
+  constructor(
+    private readonly store: EventStore,
+    /** This process committed something. */
+    private readonly onCommitted: () => void = () => undefined,
+  ) {}
 
   /** Position up to which this process knows the log. */
   get head(): number {
@@ -35,7 +39,10 @@ export class LogTail {
 
   async start(): Promise<void> {
     this.position = await this.store.head();
-    this.store.onCommitted((events) => this.accept(events));
+    this.store.onCommitted((events) => {
+      this.accept(events);
+      this.onCommitted();
+    });
     this.schedule(poll.min);
   }
 
@@ -74,6 +81,12 @@ export class LogTail {
   listen(listener: (event: StoredEvent) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  /** Looks now: somebody else committed something. */
+  poke(): void {
+    this.pause = poll.min;
+    this.schedule(0);
   }
 
   private accept(events: readonly StoredEvent[]): void {

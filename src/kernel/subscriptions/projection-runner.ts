@@ -4,7 +4,7 @@ import type { OpenLetter } from './dead-letter-box';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Projection } from './projection';
-import { Runner, type RunnerDependencies } from './runner';
+import { Runner, type RunnerDependencies, type Share } from './runner';
 
 const page = 1000;
 /** A quiet log: other processes that wait for this view learn from the checkpoint that it has seen everything. */
@@ -13,14 +13,17 @@ const idleSaveMs = 50;
 /** Feeds one projection from the log. */
 export class ProjectionRunner extends Runner {
   readonly kind = 'projection';
-  private readonly types: ReadonlySet<string>;
+  protected readonly types: ReadonlySet<string>;
 
   constructor(
     name: string,
-    private readonly projection: Projection,
+    protected readonly projection: Projection,
+    share: Share,
     deps: RunnerDependencies,
+    /** Where the view is made. */
+    protected readonly table: string = projection.table,
   ) {
-    super(name, deps);
+    super(name, share, deps);
     this.types = new Set(projection.eventTypes);
   }
 
@@ -43,6 +46,7 @@ export class ProjectionRunner extends Runner {
       const events = await this.read(limit);
       const last = events.at(-1)?.position;
       if (last === undefined) {
+        if (await this.caughtUp(lease)) break;
         const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
         if (saved === this.position) {
           await Promise.race(news);
@@ -51,7 +55,7 @@ export class ProjectionRunner extends Runner {
         }
         continue;
       }
-      const relevant = events.filter((event) => this.types.has(event.eventType));
+      const relevant = events.filter((event) => this.types.has(event.eventType) && this.isMine(event));
       // What does not concern this view is only remembered now and then: reading it again costs little.
       if (relevant.length === 0 && last - saved < page) {
         this.advance(last);
@@ -61,6 +65,7 @@ export class ProjectionRunner extends Runner {
         await this.apply(lease, relevant, last);
         saved = last;
         this.advance(last);
+        this.tally(relevant.length);
         limit = Math.min(limit * 2, page);
         attempt = 0;
       } catch (error) {
@@ -82,10 +87,19 @@ export class ProjectionRunner extends Runner {
     await polling;
   }
 
+  protected partitionOf(event: StoredEvent): string {
+    return this.projection.partitionOf?.(event) ?? event.aggregateId;
+  }
+
+  /** Everything known has been applied. @returns true to end the work here */
+  protected caughtUp(_lease: Lease): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
   protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
     await this.deps.database.relaxedTransaction(async (client) => {
       await assertLease(client, lease);
-      await this.projection.project([event], client);
+      await this.projection.project([event], client, this.table);
       await this.letters.replayed(client, letter);
     });
   }
@@ -112,23 +126,23 @@ export class ProjectionRunner extends Runner {
   }
 
   private async apply(lease: Lease, relevant: readonly StoredEvent[], last: number): Promise<void> {
-    const flowing = relevant.filter((event) => !this.letters.parked.has(event.aggregateId));
+    const parked = (event: StoredEvent) => this.letters.parked.has(this.partitionOf(event));
+    const flowing = relevant.filter((event) => !parked(event));
     await this.deps.database.relaxedTransaction(async (client) => {
       await moveCheckpoint(client, lease, last);
-      for (const event of relevant) {
-        if (this.letters.parked.has(event.aggregateId)) await this.letters.put(client, event, event.aggregateId);
-      }
-      if (flowing.length > 0) await this.projection.project(flowing, client);
+      for (const event of relevant) if (parked(event)) await this.letters.put(client, event, this.partitionOf(event));
+      if (flowing.length > 0) await this.projection.project(flowing, client, this.table);
     });
   }
 
   private async bury(lease: Lease, event: StoredEvent, failure: { error: unknown; attempts: number }): Promise<void> {
+    const partition = this.partitionOf(event);
     await this.deps.database.relaxedTransaction(async (client) => {
       await moveCheckpoint(client, lease, event.position);
-      await this.letters.put(client, event, event.aggregateId, failure);
+      await this.letters.put(client, event, partition, failure);
     });
-    this.letters.parked.add(event.aggregateId);
-    this.logger.error(`Event ${event.position} (${event.eventType}) is a dead letter; ${event.aggregateId} is parked`);
+    this.letters.parked.add(partition);
+    this.logger.error(`Event ${event.position} (${event.eventType}) is a dead letter; ${partition} is parked`);
     this.advance(event.position);
   }
 }

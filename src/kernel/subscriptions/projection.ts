@@ -6,17 +6,29 @@ import type { StoredEvent } from '../event-store/event';
 export interface Projection {
   /** Stored types of the events that it folds. */
   readonly eventTypes: readonly string[];
-  /** Applies a batch, oldest first. Writes to its own view and nowhere else, and only through `view`. */
-  project(events: readonly StoredEvent[], view: PoolClient): Promise<void>;
+  /** Schema-qualified table of the view. */
+  readonly table: string;
+  /** What events are kept in order with, and parked with. Default: their aggregate. */
+  partitionOf?(event: StoredEvent): string;
+  /** Applies a batch, oldest first, to `table`: the view, or the one that is being built to take its place. */
+  project(events: readonly StoredEvent[], view: PoolClient, table: string): Promise<void>;
+}
+
+export interface ProjectionMetadata {
+  readonly name: string;
+  /** Raised when the same events make another view: it is then rebuilt at the next start, beside the live one. */
+  readonly version: number;
+  readonly segments: number;
 }
 
 export const PROJECTION = 'kernel:projection';
 
 /** Names a provider's projection for ever: its checkpoint hangs on it. `context.view-name`. */
-export function ProjectionOf(name: string): ClassDecorator {
+export function ProjectionOf(name: string, options: { version?: number; segments?: number } = {}): ClassDecorator {
+  const metadata: ProjectionMetadata = { version: 1, segments: 1, ...options, name };
   return (target) => {
     Injectable()(target);
-    SetMetadata(PROJECTION, name)(target);
+    SetMetadata(PROJECTION, metadata)(target);
   };
 }
 
@@ -34,8 +46,16 @@ export interface FoldedViewOptions {
  */
 export abstract class FoldedView<Row extends object> implements Projection {
   abstract readonly eventTypes: readonly string[];
+  readonly table: string;
 
-  protected constructor(private readonly options: FoldedViewOptions) {}
+  protected constructor(private readonly options: FoldedViewOptions) {
+    this.table = options.table;
+  }
+
+  /** Events that make one row stay together. */
+  partitionOf(event: StoredEvent): string {
+    return this.keyOf(event);
+  }
 
   /** Id of the row that an event belongs to. */
   protected abstract keyOf(event: StoredEvent): string;
@@ -51,8 +71,8 @@ export abstract class FoldedView<Row extends object> implements Projection {
       .reduce<Row | undefined>((row, event) => this.evolve(row, event), undefined);
   }
 
-  async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
-    const { table, key } = this.options;
+  async project(events: readonly StoredEvent[], view: PoolClient, table: string): Promise<void> {
+    const { key } = this.options;
     const keys = [...new Set(events.map((event) => this.keyOf(event)))];
     const existing = await view.query<{ key: string; row: Row }>({
       name: `read ${table}`,

@@ -5,7 +5,7 @@ import type { OpenLetter } from './dead-letter-box';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Handler, ReactionMetadata } from './reaction';
-import { Runner, type RunnerDependencies } from './runner';
+import { Runner, type RunnerDependencies, type Share } from './runner';
 
 /** Events in hand at once: enough that their appends share commits. */
 const windowSize = 128;
@@ -22,9 +22,10 @@ export class ReactionRunner extends Runner {
   constructor(
     private readonly metadata: ReactionMetadata,
     private readonly handler: Handler,
+    share: Share,
     deps: RunnerDependencies,
   ) {
-    super(metadata.name, deps);
+    super(metadata.name, share, deps);
   }
 
   protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
@@ -72,12 +73,13 @@ export class ReactionRunner extends Runner {
         }
         if (signal.aborted || failure !== undefined) break;
         read = event.position;
-        if (!this.metadata.events.has(event.eventType)) continue;
+        if (!this.metadata.events.has(event.eventType) || !this.isMine(event)) continue;
         inHand.add(event.position);
         const partition = this.partitionOf(event);
         enqueue(partition, async () => {
           if (!(await this.handle(lease, event, partition, signal))) return;
           inHand.delete(event.position);
+          this.tally(1);
           settle();
         });
       }
@@ -96,7 +98,7 @@ export class ReactionRunner extends Runner {
     });
   }
 
-  private partitionOf(event: StoredEvent): string {
+  protected partitionOf(event: StoredEvent): string {
     const { partitionBy } = this.metadata;
     const value = partitionBy === undefined ? undefined : event.payload[partitionBy];
     return typeof value === 'string' ? value : event.aggregateId;

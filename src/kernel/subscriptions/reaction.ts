@@ -10,6 +10,8 @@ export interface ReactionOptions {
    * several aggregates in the order in which it happened. Default: the aggregate.
    */
   readonly partitionBy?: string;
+  /** Shares that several processes can run side by side; settled when it first starts. Default: 1. */
+  readonly segments?: number;
 }
 
 export interface ReactionMetadata extends ReactionOptions {

@@ -23,14 +23,23 @@ export interface RunnerDependencies {
   readonly tail: LogTail;
   readonly retry: RetryOptions;
   /** The lease is no use to this worker any more. */
-  forget(name: string): void;
+  readonly forget: (worker: LeaseHolder) => void;
 }
 
 const replayPollMs = 1000;
 
+/** Which share of a subscription's partitions a worker has. */
+export interface Share {
+  readonly segment: number;
+  readonly segments: number;
+}
+
 /** What every durable reader of the log does alike: it runs while it has the lease, retries, and lets others wait for it. */
 export abstract class Runner implements LeaseHolder {
   abstract readonly kind: 'projection' | 'reaction';
+  readonly segment: number;
+  private readonly segments: number;
+  private handled = 0;
   protected readonly logger: Logger;
   protected readonly letters: DeadLetterBox;
   protected lease: Lease | undefined;
@@ -41,15 +50,23 @@ export abstract class Runner implements LeaseHolder {
 
   constructor(
     readonly name: string,
+    { segment, segments }: Share,
     protected readonly deps: RunnerDependencies,
   ) {
-    this.logger = new Logger(`Subscription ${name}`);
+    this.segment = segment;
+    this.segments = segments;
+    this.logger = new Logger(`Subscription ${name}${segments > 1 ? `#${segment}` : ''}`);
     this.letters = new DeadLetterBox(deps.database, name);
   }
 
   /** True while this process runs the subscription. */
   get active(): boolean {
     return this.lease !== undefined;
+  }
+
+  /** Events handled since this process began; its growth is the rate. */
+  get count(): number {
+    return this.handled;
   }
 
   /** Everything up to here has been handled for good. */
@@ -78,11 +95,23 @@ export abstract class Runner implements LeaseHolder {
     return new Promise((resolve) => this.waiters.add({ position, resolve }));
   }
 
+  /** What events are kept in order with, and parked with. */
+  protected abstract partitionOf(event: StoredEvent): string;
+
   /** Reads on until told to stop; throws only what makes this worker unfit to go on. */
   protected abstract run(lease: Lease, signal: AbortSignal): Promise<void>;
 
   /** Handles one letter anew, together with marking it as replayed. */
   protected abstract redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void>;
+
+  /** True for events of this worker's share of the partitions. */
+  protected isMine(event: StoredEvent): boolean {
+    return this.segments === 1 || this.hasPartition(this.partitionOf(event));
+  }
+
+  protected tally(events: number): void {
+    this.handled += events;
+  }
 
   protected advance(position: number): void {
     this.done = position;
@@ -128,11 +157,17 @@ export abstract class Runner implements LeaseHolder {
       if (signal.aborted || this.letters.parked.size === 0) continue;
       try {
         const waiting = await this.letters.waiting();
-        for (const partition of this.letters.parked) if (!waiting.has(partition)) due(partition);
+        for (const partition of this.letters.parked) {
+          if (!waiting.has(partition) && this.hasPartition(partition)) due(partition);
+        }
       } catch (error) {
         this.logger.warn(`Cannot look for replays: ${(error as Error).message}`);
       }
     }
+  }
+
+  private hasPartition(partition: string): boolean {
+    return this.segments === 1 || hash(partition) % this.segments === this.segment;
   }
 
   private async work(lease: Lease, signal: AbortSignal): Promise<void> {
@@ -145,11 +180,18 @@ export abstract class Runner implements LeaseHolder {
     } catch (error) {
       if (error instanceof Fenced) this.logger.log(error.message);
       else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
-      this.deps.forget(this.name);
+      this.deps.forget(this);
     } finally {
       this.lease = undefined;
     }
   }
+}
+
+/** FNV-1a: any hash does that spreads ids evenly and is the same in every process. */
+function hash(text: string): number {
+  let sum = 0x811c9dc5;
+  for (let nth = 0; nth < text.length; nth++) sum = Math.imul(sum ^ text.charCodeAt(nth), 0x01000193);
+  return sum >>> 0;
 }
 
 function retryAfterMs(error: unknown): number | undefined {

@@ -1,16 +1,18 @@
-import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import { DiscoveryService } from '@nestjs/core';
 import { currentContext } from '../context';
 import { Database } from '../database/database';
+import { DomainError } from '../domain-error';
 import type { StoredEvent } from '../event-store/event';
 import { EventStore } from '../event-store/event-store';
-import { Leases } from './leases';
+import { Leases, newsChannel, type SubscriptionEntry } from './leases';
 import { LogTail } from './log-tail';
-import { PROJECTION, type Projection } from './projection';
+import { PROJECTION, type Projection, type ProjectionMetadata } from './projection';
 import { ProjectionRunner } from './projection-runner';
 import { REACTION, type Handler, type ReactionMetadata } from './reaction';
 import { ReactionRunner } from './reaction-runner';
-import type { RetryOptions, Runner, RunnerDependencies } from './runner';
+import { RebuildRunner, rebuildOf } from './rebuild-runner';
+import type { RetryOptions, Runner, RunnerDependencies, Share } from './runner';
 
 export const RETRY_OPTIONS = Symbol('subscriptions.retry');
 
@@ -21,21 +23,40 @@ const readYourWritesMs = 5000;
 
 export interface SubscriptionStatus {
   readonly name: string;
+  readonly segment: number;
   readonly kind: 'projection' | 'reaction';
   readonly position: number;
   /** Events in the log that it has not handled yet. */
   readonly lag: number;
+  /** How long the oldest of them has been in the log; 0 when there are none. */
+  readonly lagSeconds: number;
+  /** Events handled a second, lately, by this process. */
+  readonly ratePerSecond: number;
   readonly owner: string | null;
+  readonly pausedBy: string | null;
   readonly deadLetters: number;
+  readonly parkedPartitions: number;
   readonly updatedAt: Date;
 }
+
+/** Commits within this time are one piece of news to the other processes, in ms. */
+const newsEveryMs = 5;
+const rateWindowMs = 10_000;
 
 /** Finds all projections and reactions of the app, and runs those that this process may. */
 @Injectable()
 export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutdown {
-  private readonly runners = new Map<string, Runner>();
+  private readonly logger = new Logger('Subscriptions');
+  private readonly runners: Runner[] = [];
+  /** Idle but while there is a checkpoint of their name: see {@link rebuild}. */
+  private readonly rebuilds: Runner[] = [];
+  private readonly projections = new Map<string, ProjectionMetadata>();
+  private readonly reactions = new Set<string>();
   private readonly tail: LogTail;
   private readonly leases: Leases;
+  private readonly rates = new Map<Runner, { at: number; count: number; rate: number }>();
+  private news: NodeJS.Timeout | undefined;
+  private sampling: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -43,20 +64,33 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
     private readonly store: EventStore,
     @Inject(RETRY_OPTIONS) private readonly retry: RetryOptions,
   ) {
-    this.tail = new LogTail(store);
-    this.leases = new Leases(database.url, this.runners);
+    this.tail = new LogTail(store, () => this.tell());
+    this.leases = new Leases(database.url, () => this.tail.poke());
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    this.discover();
+    const found = this.discover();
+    const segments = await this.leases.register(found.map(({ entry }) => entry));
+    for (const { entry, run } of found) {
+      const count = segments.get(entry.name) ?? entry.segments;
+      if (count !== entry.segments) {
+        this.logger.warn(`${entry.name} keeps the ${count} segments that it began with, not ${entry.segments}`);
+      }
+      for (let segment = 0; segment < count; segment++) this.runners.push(run({ segment, segments: count }));
+    }
+    await this.rebuildOutdated();
     await this.tail.start();
-    await this.leases.start();
+    await this.leases.start([...this.runners, ...this.rebuilds]);
+    this.sampling = setInterval(() => this.sample(), rateWindowMs / 2);
+    this.sampling.unref();
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all([...this.runners.values()].map((runner) => runner.stop()));
+    clearInterval(this.sampling);
+    await Promise.all([...this.runners, ...this.rebuilds].map((runner) => runner.stop()));
     await this.leases.stop();
     await this.tail.stop();
+    clearTimeout(this.news);
   }
 
   /**
@@ -72,9 +106,9 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
   /** @returns false when the views of this log position took longer than `timeoutMs` */
   async projected(position: number, timeoutMs: number): Promise<boolean> {
     const deadline = Date.now() + timeoutMs;
-    const projections = [...this.runners.values()].filter((runner) => runner.kind === 'projection');
+    const projections = this.runners.filter((runner) => runner.kind === 'projection');
     const mine = projections.filter((runner) => runner.active);
-    const others = projections.filter((runner) => !runner.active).map((runner) => runner.name);
+    const others = projections.filter((runner) => !runner.active);
     const reached = Promise.all([
       ...mine.map((runner) => runner.reached(position)),
       this.reachedElsewhere(others, position, deadline),
@@ -104,7 +138,7 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
   async idle(): Promise<void> {
     for (let head = await this.store.head(); ;) {
       const position = head;
-      await Promise.all([...this.runners.values()].map((runner) => runner.reached(position)));
+      await Promise.all(this.runners.map((runner) => runner.reached(position)));
       head = await this.store.head();
       if (head === position) return;
     }
@@ -112,52 +146,155 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
 
   async status(): Promise<SubscriptionStatus[]> {
     const { rows } = await this.database.pool.query<SubscriptionStatus>(
-      `select c.name, c.kind, c.position::float8 as position, c.owner, c.updated_at as "updatedAt",
-              ((select coalesce(max(position), 0) from event_store.events) - c.position)::float8 as lag,
-              (select count(*) from subscriptions.dead_letters d
-               where d.subscription = c.name and d.state in ('failed', 'parked'))::int as "deadLetters"
-       from subscriptions.checkpoints c order by c.name`,
+      `select c.name, c.segment::int as segment, c.kind, c.position::float8 as position, c.owner, c.paused_by as "pausedBy",
+              c.updated_at as "updatedAt", (head.position - c.position)::float8 as lag,
+              coalesce((select extract(epoch from clock_timestamp() - e.recorded_at) from event_store.events e
+                        where e.position = c.position + 1), 0)::float8 as "lagSeconds",
+              0::float8 as "ratePerSecond", d.letters as "deadLetters", d.partitions as "parkedPartitions"
+       from subscriptions.checkpoints c,
+            (select coalesce(max(position), 0) as position from event_store.events) head,
+            lateral (select count(*)::int as letters, count(distinct partition)::int as partitions
+                     from subscriptions.dead_letters d
+                     where d.subscription = c.name and d.state in ('failed', 'parked')) d
+       order by c.name, c.segment`,
     );
     // The stored checkpoint trails the worker's own by design; what this process runs, it knows better.
     return rows.map((row) => {
-      const runner = this.runners.get(row.name);
+      const runner = [...this.runners, ...this.rebuilds].find(
+        ({ name, segment }) => name === row.name && segment === row.segment,
+      );
       if (!runner?.active) return row;
       const position = Math.max(row.position, runner.position);
-      return { ...row, position, lag: Math.max(0, this.tail.head - position) };
+      const lag = Math.max(0, this.tail.head - position);
+      const ratePerSecond = this.rates.get(runner)?.rate ?? 0;
+      return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond };
     });
   }
 
-  private discover(): void {
+  /** Nobody runs it until it is resumed; takes effect within a second. @throws DomainError `subscription-unknown` */
+  pause(name: string, by: string): Promise<void> {
+    return this.setPaused(name, by, by);
+  }
+
+  /** @throws DomainError `subscription-unknown` */
+  resume(name: string, by: string): Promise<void> {
+    return this.setPaused(name, null, by);
+  }
+
+  /**
+   * Makes a view anew from the whole log, beside the live one; its progress is that of the subscription `name/rebuild`.
+   * A rebuild under way begins anew.
+   *
+   * @throws DomainError `subscription-unknown`, `not-a-projection` (conflict): what a reaction did was done in the world
+   */
+  async rebuild(name: string): Promise<void> {
+    if (this.reactions.has(name)) {
+      throw new DomainError('conflict', 'not-a-projection', `${name} is a reaction: its effects are not repeated.`);
+    }
+    if (!this.projections.has(name)) throw unknownSubscription(name);
+    await this.database.pool.query(
+      `insert into subscriptions.checkpoints as c (name, kind) values ($1, 'projection')
+       on conflict (name, segment) do update
+         set position = 0, epoch = c.epoch + 1, owner = null, lease_until = null, paused_by = null`,
+      [rebuildOf(name)],
+    );
+  }
+
+  private async setPaused(name: string, pausedBy: string | null, by: string): Promise<void> {
+    const { rowCount } = await this.database.pool.query(
+      'update subscriptions.checkpoints set paused_by = $2 where name = $1',
+      [name, pausedBy],
+    );
+    if (rowCount === 0) throw unknownSubscription(name);
+    this.logger.log(`${name} ${pausedBy === null ? 'resumed' : 'paused'} by ${by}`);
+  }
+
+  /** The code makes another view of the same events than the one that is stored. */
+  private async rebuildOutdated(): Promise<void> {
+    for (const { name, version } of this.projections.values()) {
+      const { rows } = await this.database.pool.query(
+        `select from subscriptions.checkpoints c where c.name = $1 and c.version < $2
+           and not exists (select from subscriptions.checkpoints r where r.name = $3)`,
+        [name, version, rebuildOf(name)],
+      );
+      if (rows.length > 0) await this.rebuild(name);
+    }
+  }
+
+  private discover(): { entry: SubscriptionEntry; run: (share: Share) => Runner }[] {
     const deps: RunnerDependencies = {
       database: this.database,
       store: this.store,
       tail: this.tail,
       retry: this.retry,
-      forget: (name) => this.leases.forget(name),
+      forget: (worker) => this.leases.forget(worker),
     };
+    const found = [];
     for (const { metatype, instance } of this.discovery.getProviders()) {
       if (typeof metatype !== 'function') continue;
       const reaction = Reflect.getMetadata(REACTION, metatype) as ReactionMetadata | undefined;
-      const projection = Reflect.getMetadata(PROJECTION, metatype) as string | undefined;
-      if (reaction) this.add(new ReactionRunner(reaction, instance as Handler, deps));
-      if (projection) this.add(new ProjectionRunner(projection, instance as Projection, deps));
+      const projection = Reflect.getMetadata(PROJECTION, metatype) as ProjectionMetadata | undefined;
+      if (reaction) {
+        this.assertNew(reaction.name);
+        this.reactions.add(reaction.name);
+        const entry = { name: reaction.name, kind: 'reaction' as const, segments: reaction.segments ?? 1, version: 1 };
+        found.push({ entry, run: (share: Share) => new ReactionRunner(reaction, instance as Handler, share, deps) });
+      }
+      if (projection) {
+        this.assertNew(projection.name);
+        this.projections.set(projection.name, projection);
+        const view = instance as Projection;
+        const entry = { ...projection, kind: 'projection' as const };
+        found.push({ entry, run: (share: Share) => new ProjectionRunner(projection.name, view, share, deps) });
+        this.rebuilds.push(new RebuildRunner(projection, view, deps));
+      }
+    }
+    return found;
+  }
+
+  private assertNew(name: string): void {
+    if (this.projections.has(name) || this.reactions.has(name)) throw new Error(`Two subscriptions are named ${name}`);
+  }
+
+  /** Wakes the other processes, after the commit and from another connection: NOTIFY takes a lock in its transaction. */
+  private tell(): void {
+    this.news ??= setTimeout(() => {
+      this.news = undefined;
+      this.database.pool
+        .query({
+          name: 'subscriptions.tell',
+          text: 'select pg_notify($1, $2)',
+          values: [newsChannel, this.leases.owner],
+        })
+        // they poll as well, only less often
+        .catch(() => undefined);
+    }, newsEveryMs);
+  }
+
+  private sample(): void {
+    const now = Date.now();
+    for (const runner of [...this.runners, ...this.rebuilds]) {
+      const before = this.rates.get(runner) ?? { at: now - rateWindowMs / 2, count: 0, rate: 0 };
+      const rate = ((runner.count - before.count) * 1000) / Math.max(1, now - before.at);
+      this.rates.set(runner, { at: now, count: runner.count, rate: Math.round(rate * 10) / 10 });
     }
   }
 
-  private add(runner: Runner): void {
-    if (this.runners.has(runner.name)) throw new Error(`Two subscriptions are named ${runner.name}`);
-    this.runners.set(runner.name, runner);
-  }
-
-  /** Another process runs these; their checkpoints tell. */
-  private async reachedElsewhere(names: string[], position: number, deadline: number): Promise<void> {
-    while (names.length > 0 && Date.now() < deadline) {
+  /** Another process runs these; their checkpoints tell. Nobody waits for one that is paused. */
+  private async reachedElsewhere(others: readonly Runner[], position: number, deadline: number): Promise<void> {
+    while (others.length > 0 && Date.now() < deadline) {
       const { rowCount } = await this.database.pool.query(
-        'select 1 from subscriptions.checkpoints where name = any($1) and position < $2 limit 1',
-        [names, position],
+        `select 1 from subscriptions.checkpoints
+         where (name, segment) in (select * from unnest($1::text[], $2::int[]))
+           and position < $3 and paused_by is null limit 1`,
+        [others.map((runner) => runner.name), others.map((runner) => runner.segment), position],
       );
       if (rowCount === 0) return;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
   }
+}
+
+function unknownSubscription(name: string): DomainError {
+  return new DomainError('not-found', 'subscription-unknown', `There is no subscription ${name}.`);
 }

@@ -52,6 +52,9 @@ export class SubscriptionResponse {
   /** @example 'payments.charge' */
   name!: string;
 
+  /** Share of the partitions, from 0 on. */
+  segment!: number;
+
   kind!: 'projection' | 'reaction';
 
   /** Up to here it has handled the log. */
@@ -60,10 +63,22 @@ export class SubscriptionResponse {
   /** Events that it has not handled yet. */
   lag!: number;
 
+  /** How long the oldest of them has been waiting. */
+  lagSeconds!: number;
+
+  /** Events handled a second, lately, by the process that answers. */
+  ratePerSecond!: number;
+
   /** The process that runs it. */
   owner!: string | null;
 
+  /** Who stopped it. */
+  pausedBy!: string | null;
+
   deadLetters!: number;
+
+  /** Aggregates, or e.g. orders, that wait behind a dead letter. */
+  parkedPartitions!: number;
 
   updatedAt!: Date;
 }

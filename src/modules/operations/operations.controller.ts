@@ -101,6 +101,33 @@ export class OperationsController {
     return this.subscriptions.status();
   }
 
+  /** Stop a subscription everywhere, within a second; it goes on where it stood when it is resumed */
+  @Post('subscriptions/:name/pause')
+  @HttpCode(202)
+  @ApiProblems(404)
+  async pauseSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+    await this.subscriptions.pause(name, currentContext().actor);
+    return this.segmentsOf(name);
+  }
+
+  /** Let it go on */
+  @Post('subscriptions/:name/resume')
+  @HttpCode(202)
+  @ApiProblems(404)
+  async resumeSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+    await this.subscriptions.resume(name, currentContext().actor);
+    return this.segmentsOf(name);
+  }
+
+  /** Make a view anew from the log, beside the live one; its progress is that of {name}/rebuild */
+  @Post('subscriptions/:name/rebuild')
+  @HttpCode(202)
+  @ApiProblems(404, 409)
+  async rebuildProjection(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+    await this.subscriptions.rebuild(name);
+    return this.segmentsOf(`${name}/rebuild`);
+  }
+
   /** Events that a subscription could not digest, newest first */
   @Get('dead-letters')
   @ApiPage(DeadLetterResponse)
@@ -178,6 +205,10 @@ export class OperationsController {
       return { ...event, metadata: { ...metadata } };
     });
     return { data, next: data.at(-1)?.position ?? after, hasMore: events.length > limit };
+  }
+
+  private async segmentsOf(name: string): Promise<SubscriptionResponse[]> {
+    return (await this.subscriptions.status()).filter((subscription) => subscription.name === name);
   }
 
   private breaker(name: string) {

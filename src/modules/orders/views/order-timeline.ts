@@ -38,9 +38,14 @@ const leftOut = new Set([
 /** Everything that happened to an order, in every module, as one story. */
 @ProjectionOf('orders.timeline')
 export class OrderTimelineProjection implements Projection {
+  readonly table = 'orders.timeline';
   readonly eventTypes = [...orderEventTypes, ...ofOthers, ...sagaEventTypes];
 
-  async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
+  partitionOf(event: StoredEvent): string {
+    return orderOf(event) ?? event.aggregateId;
+  }
+
+  async project(events: readonly StoredEvent[], view: PoolClient, table: string): Promise<void> {
     const rows = events.flatMap((event) => {
       const orderId = orderOf(event);
       if (!orderId) return [];
@@ -50,8 +55,8 @@ export class OrderTimelineProjection implements Projection {
     });
     if (rows.length === 0) return;
     await view.query({
-      name: 'orders.timeline',
-      text: `insert into orders.timeline select * from jsonb_populate_recordset(null::orders.timeline, $1::jsonb)
+      name: `write ${table}`,
+      text: `insert into ${table} select * from jsonb_populate_recordset(null::${table}, $1::jsonb)
              on conflict (position) do nothing`,
       values: [JSON.stringify(rows)],
     });
