@@ -61,6 +61,27 @@ export class DeadLetters {
     return this.get(subscription, position);
   }
 
+  /** What a replay of this letter would deliver, in order; delivers nothing. */
+  async planReplay(subscription: string, position: number): Promise<DeadLetter[]> {
+    const letter = await this.open(subscription, position);
+    const { rows } = await this.database.pool.query<DeadLetter>(
+      `select ${columns} from subscriptions.dead_letters d
+       where subscription = $1 and partition = $2 and state in ('failed', 'parked') order by d.position`,
+      [subscription, letter.partition],
+    );
+    return rows;
+  }
+
+  /** Has everything that is open delivered anew, of one subscription or of all. @returns how many letters that is */
+  async requestReplayOfAll(by: string, subscription?: string): Promise<number> {
+    const { rowCount } = await this.database.pool.query(
+      `update subscriptions.dead_letters set replay_requested_by = $1
+       where state in ('failed', 'parked') and ($2::text is null or subscription = $2)`,
+      [by, subscription ?? null],
+    );
+    return rowCount ?? 0;
+  }
+
   /** Gives the event up for this subscription; what was parked behind it is delivered. */
   async discard(subscription: string, position: number, by: string, reason: string): Promise<DeadLetter> {
     const letter = await this.open(subscription, position);

@@ -1,6 +1,6 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { Transform, Type } from 'class-transformer';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
 
 export class ListSagasQuery extends PageQuery {
@@ -122,6 +122,28 @@ export class DeadLetterResponse {
   resolvedAt!: Date | null;
 
   reason!: string | null;
+}
+
+export class ReplayQuery {
+  /** true: only say what would be delivered. */
+  @IsOptional()
+  @Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
+  @IsBoolean()
+  dryRun?: boolean;
+}
+
+export class ReplayAllRequest {
+  /** Of this subscription only.
+   * @example 'payments.charge' */
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  subscription?: string;
+}
+
+export class ReplayAllResponse {
+  /** Letters that will be delivered. */
+  requested!: number;
 }
 
 export class BreakerResponse {

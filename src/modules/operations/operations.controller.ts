@@ -31,6 +31,9 @@ import {
   ListSagasQuery,
   LogPageResponse,
   ReasonRequest,
+  ReplayAllRequest,
+  ReplayAllResponse,
+  ReplayQuery,
   SagaResponse,
   SubscriptionResponse,
 } from './api';
@@ -148,15 +151,25 @@ export class OperationsController {
     return this.deadLetters.get(subscription, position);
   }
 
-  /** Deliver it again, and then, in order, what was parked behind it */
+  /** Deliver everything that is open again, each partition in order */
+  @Post('dead-letters/replay')
+  @HttpCode(202)
+  @ApiProblems(400)
+  async replayAllDeadLetters(@Body() { subscription }: ReplayAllRequest): Promise<ReplayAllResponse> {
+    return { requested: await this.deadLetters.requestReplayOfAll(currentContext().actor, subscription) };
+  }
+
+  /** Deliver it again, and then, in order, what was parked behind it; a dry run only says what that would be */
   @Post('dead-letters/:subscription/:position/replay')
   @HttpCode(202)
   @ApiProblems(400, 404, 409)
-  replayDeadLetter(
+  async replayDeadLetter(
     @Param('subscription') subscription: string,
     @Param('position', ParseIntPipe) position: number,
-  ): Promise<DeadLetterResponse> {
-    return this.deadLetters.requestReplay(subscription, position, currentContext().actor);
+    @Query() { dryRun }: ReplayQuery,
+  ): Promise<DeadLetterResponse[]> {
+    if (!dryRun) await this.deadLetters.requestReplay(subscription, position, currentContext().actor);
+    return this.deadLetters.planReplay(subscription, position);
   }
 
   /** Give it up, with a reason; what was parked behind it is delivered */

@@ -2,8 +2,10 @@ import { ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import {
   ArrayMaxSize,
+  ArrayNotEmpty,
   IsBoolean,
   IsDate,
+  IsDefined,
   IsEmail,
   IsIn,
   IsInt,
@@ -16,6 +18,7 @@ import {
   MaxDate,
   MaxLength,
   Min,
+  ValidateIf,
   ValidateNested,
 } from 'class-validator';
 import { Money } from '../../kernel/http/money';
@@ -177,6 +180,81 @@ export class CancelOrderRequest {
   @IsOptional()
   @Length(1, 500)
   reason: string = 'cancelled on request';
+}
+
+export class SimulatedCommandRequest {
+  @IsIn(['addLine', 'changeLine', 'removeLine', 'setShippingAddress', 'submit', 'cancel'])
+  action!: 'addLine' | 'changeLine' | 'removeLine' | 'setShippingAddress' | 'submit' | 'cancel';
+
+  /** Of addLine. */
+  @ValidateIf(({ action }: SimulatedCommandRequest) => action === 'addLine')
+  @SmallLetters()
+  @IsUUID()
+  productId?: string;
+
+  /** Of changeLine and removeLine. */
+  @ValidateIf(({ action }: SimulatedCommandRequest) => action === 'changeLine' || action === 'removeLine')
+  @SmallLetters()
+  @IsUUID()
+  lineId?: string;
+
+  /** Of addLine and changeLine. */
+  @ValidateIf(({ action }: SimulatedCommandRequest) => action === 'addLine' || action === 'changeLine')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  quantity?: number;
+
+  /** Of setShippingAddress. */
+  @ValidateIf(({ action }: SimulatedCommandRequest) => action === 'setShippingAddress')
+  @IsDefined()
+  @ValidateNested()
+  @Type(() => AddressRequest)
+  address?: AddressRequest;
+
+  /** Of submit. */
+  @IsOptional()
+  @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
+  paymentMethod?: string;
+
+  /** Of cancel. */
+  @IsOptional()
+  @Length(1, 500)
+  reason?: string;
+}
+
+export class SimulateRequest {
+  /** Tried one after the other.
+   * @example [{ "action": "submit", "paymentMethod": "sandbox_ok" }] */
+  @ArrayNotEmpty()
+  @ArrayMaxSize(50)
+  @ValidateNested({ each: true })
+  @Type(() => SimulatedCommandRequest)
+  commands!: SimulatedCommandRequest[];
+}
+
+export class SimulatedRefusal {
+  /** @example 'order-empty' */
+  code!: string;
+  message!: string;
+}
+
+export class SimulatedResult {
+  action!: 'addLine' | 'changeLine' | 'removeLine' | 'setShippingAddress' | 'submit' | 'cancel';
+
+  /** What would be appended to the log. */
+  events!: Record<string, unknown>[];
+
+  refusal?: SimulatedRefusal;
+}
+
+export class SimulationResponse {
+  results!: SimulatedResult[];
+
+  /** Where the order would stand then; what follows in other modules is not part of it. */
+  status!: string;
+
+  total!: Money;
 }
 
 export class ListOrdersQuery extends PageQuery {

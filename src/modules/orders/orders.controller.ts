@@ -34,6 +34,8 @@ import {
   LineRequest,
   ListOrdersQuery,
   OrderEventResponse,
+  SimulateRequest,
+  SimulationResponse,
   SubmitOrderRequest,
 } from './api';
 import type { By, Customer } from './domain/order';
@@ -42,6 +44,7 @@ import { CancelOrder } from './features/cancel-order';
 import { ChangeLine } from './features/change-line';
 import { CreateOrder } from './features/create-order';
 import { SetShippingAddress } from './features/set-shipping-address';
+import { SimulateOrder, type Wish } from './features/simulate';
 import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
 import { GetOrder, OrderDetails } from './views/order-details';
@@ -224,6 +227,24 @@ export class OrdersController {
     await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
     return this.show(id, me);
+  }
+
+  /** What would these commands do? Commits nothing */
+  @Post(':id/simulate')
+  @HttpCode(200)
+  @ApiProblems(404)
+  async simulate(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @Body() { commands }: SimulateRequest,
+  ): Promise<SimulationResponse> {
+    const wishes = commands.map(({ reason = 'cancelled on request', ...wish }) => ({ ...wish, reason }) as Wish);
+    const { results, status, totalMinor, currency } = await this.queries.execute(new SimulateOrder(id, by(me), wishes));
+    return {
+      results: results.map(({ events, ...result }) => ({ ...result, events: events.map((event) => ({ ...event })) })),
+      status,
+      total: { amountMinor: totalMinor, currency },
+    };
   }
 
   /** The order's own events, as they stand in the log */

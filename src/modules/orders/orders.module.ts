@@ -4,6 +4,7 @@ import { CancelOrderHandler } from './features/cancel-order';
 import { ChangeLineHandler } from './features/change-line';
 import { CreateOrderHandler } from './features/create-order';
 import { SetShippingAddressHandler } from './features/set-shipping-address';
+import { SimulateOrderHandler } from './features/simulate';
 import { SubmitOrderHandler } from './features/submit-order';
 import { OrderStreams } from './order-streams';
 import { OrdersController } from './orders.controller';
@@ -24,6 +25,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     SetShippingAddressHandler,
     SubmitOrderHandler,
     CancelOrderHandler,
+    SimulateOrderHandler,
     Fulfil,
     ConcludeCancellation,
     AwaitFulfilmentHandler,
