@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
+import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
 import { type Answer, Api } from '../support/api';
 import type { TestApp } from '../support/app';
 
@@ -42,6 +43,27 @@ export async function story(shop: TestApp, { body }: Answer): Promise<string[]> 
 
 export async function fullStory(shop: TestApp, orderId: string): Promise<string[]> {
   return (await shop.admin.all(`/v1/orders/${orderId}/timeline`)).map((entry) => entry['type'] as string);
+}
+
+/** Waits until it has happened to the order. */
+export async function happened(shop: TestApp, placed: Answer, type: string): Promise<void> {
+  const subscriptions = shop.app.get(Subscriptions, { strict: false });
+  for (;;) {
+    const next = subscriptions.next(({ eventType }) => eventType === type, 1000);
+    const events = await query(
+      shop,
+      `select from event_store.events where event_type = $1 and payload ->> 'orderId' = $2`,
+      [type, placed.body['id']],
+    );
+    if (events.length > 0) return;
+    await next;
+  }
+}
+
+/** Waits until it has happened to the order, and all that follows from it can be seen; others need not have ended. */
+export async function after(shop: TestApp, placed: Answer, type: string): Promise<void> {
+  await happened(shop, placed, type);
+  await shop.app.get(Subscriptions, { strict: false }).idle();
 }
 
 let accounts = 0;

@@ -40,7 +40,7 @@ export class ProjectionRunner extends Runner {
         replays.delete(partition);
         await this.replay(lease, partition);
       }
-      const events = await this.read(limit);
+      const events = await this.read(this.position, limit, signal);
       const last = events.at(-1)?.position;
       if (last === undefined) {
         const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
@@ -88,15 +88,6 @@ export class ProjectionRunner extends Runner {
       await this.projection.project([event], client);
       await this.letters.replayed(client, letter);
     });
-  }
-
-  private async read(limit: number): Promise<readonly StoredEvent[]> {
-    try {
-      return await this.deps.tail.read(this.position, limit);
-    } catch (error) {
-      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
-      return [];
-    }
   }
 
   /** @returns the position that is stored now */

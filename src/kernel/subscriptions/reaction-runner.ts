@@ -34,6 +34,7 @@ export class ReactionRunner extends Runner {
     let read = lease.position;
     let failure: Error | undefined;
     let wake = () => {};
+    signal.addEventListener('abort', () => wake(), { once: true });
     const saver = this.saver(lease, (error) => {
       failure = error;
       wake();
@@ -58,17 +59,18 @@ export class ReactionRunner extends Runner {
     const polling = this.pollReplays((partition) => enqueue(partition, () => this.replay(lease, partition)), signal);
 
     while (!signal.aborted && failure === undefined) {
-      const events = await this.read(read);
+      const events = await this.read(read, page, signal);
       if (events.length === 0) {
-        await Promise.race([this.deps.tail.wait(read, signal), new Promise<void>((resolve) => (wake = resolve))]);
+        const news = this.deps.tail.wait(read, signal);
+        // also woken by whatever ends: not to wait for news a second time beside the first
+        while (this.deps.tail.head <= read && !signal.aborted && failure === undefined) {
+          await Promise.race([news, new Promise<void>((resolve) => (wake = resolve))]);
+        }
         continue;
       }
       for (const event of events) {
         while (inHand.size >= windowSize && !signal.aborted && failure === undefined) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-            signal.addEventListener('abort', () => resolve(), { once: true });
-          });
+          await new Promise<void>((resolve) => (wake = resolve));
         }
         if (signal.aborted || failure !== undefined) break;
         read = event.position;
@@ -102,15 +104,6 @@ export class ReactionRunner extends Runner {
     return typeof value === 'string' ? value : event.aggregateId;
   }
 
-  private async read(after: number): Promise<readonly StoredEvent[]> {
-    try {
-      return await this.deps.tail.read(after, page);
-    } catch (error) {
-      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
-      return [];
-    }
-  }
-
   /** @returns true when the event is done with: handled, or kept as a dead letter */
   private async handle(lease: Lease, event: StoredEvent, partition: string, signal: AbortSignal): Promise<boolean> {
     for (let attempt = 1; !signal.aborted;) {
@@ -120,7 +113,8 @@ export class ReactionRunner extends Runner {
         return true;
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        this.logger.warn(
+        // an open breaker or a lost database has been reported already, once and not for every event that meets it
+        this.logger[this.isEventsFault(error) ? 'warn' : 'debug'](
           `${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`,
         );
         try {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { isConnectionError } from '../database/connection-errors';
@@ -59,6 +60,8 @@ export abstract class Runner implements LeaseHolder {
 
   claimed(lease: Lease): void {
     const abort = (this.abort = new AbortController());
+    // each event that waits for its next try listens
+    setMaxListeners(0, abort.signal);
     this.running = this.running.then(() => this.work(lease, abort.signal));
   }
 
@@ -84,6 +87,17 @@ export abstract class Runner implements LeaseHolder {
   /** Handles one letter anew, together with marking it as replayed. */
   protected abstract redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void>;
 
+  /** The log from behind `after` on; nothing, after a pause, while it cannot be read. */
+  protected async read(after: number, limit: number, signal: AbortSignal): Promise<readonly StoredEvent[]> {
+    try {
+      return await this.deps.tail.read(after, limit);
+    } catch (error) {
+      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+      await this.backOff(4, error, signal);
+      return [];
+    }
+  }
+
   protected advance(position: number): void {
     this.done = position;
     for (const waiter of this.waiters) {
@@ -93,11 +107,14 @@ export abstract class Runner implements LeaseHolder {
     }
   }
 
-  /** Pauses before the next try. `retryAfterMs` of the error, such as an open circuit breaker's, takes precedence. */
+  /**
+   * Pauses before the next try. `retryAfterMs` of the error, such as an open circuit breaker's, takes precedence; but
+   * a half-open one names the worst case, which outlasts the outage by far: so ask again sooner.
+   */
   protected async backOff(attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
     const { backoffMs, maxBackoffMs } = this.deps.retry;
     const ceiling = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 20), maxBackoffMs);
-    const ms = retryAfterMs(error) ?? ceiling * (0.5 + Math.random() / 2);
+    const ms = Math.min(retryAfterMs(error) ?? ceiling, maxBackoffMs) * (0.5 + Math.random() / 2);
     await delay(ms, undefined, { signal }).catch(() => undefined);
   }
 

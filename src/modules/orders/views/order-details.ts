@@ -8,6 +8,7 @@ import type {
   PaymentFailed,
   PaymentRefunded,
   PaymentRequested,
+  PaymentVoided,
 } from '../../payments/contracts/payment-events';
 import type {
   ShipmentCancelled,
@@ -60,6 +61,7 @@ type Folded =
   | EventOf<'payment.requested', PaymentRequested>
   | EventOf<'payment.completed', PaymentCompleted>
   | EventOf<'payment.failed', PaymentFailed>
+  | EventOf<'payment.voided', PaymentVoided>
   | EventOf<'payment.refunded', PaymentRefunded>
   | EventOf<'shipment.created', ShipmentCreated>
   | EventOf<'shipment.dispatched', ShipmentDispatched>
@@ -74,6 +76,7 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
     'payment.requested',
     'payment.completed',
     'payment.failed',
+    'payment.voided',
     'payment.refunded',
     'shipment.created',
     'shipment.dispatched',
@@ -99,7 +102,7 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
     if (stored.aggregateType === 'order') row.version = stored.version;
     switch (event.type) {
       case 'order.item-added':
-        return withLines(row, [...row.lines, event.line]);
+        return withLines({ ...row, currency: event.currency }, [...row.lines, event.line]);
       case 'order.item-changed': {
         const { lineId, quantity } = event;
         return withLines(
@@ -141,6 +144,8 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
         return { ...row, payment_status: 'paid' };
       case 'payment.failed':
         return { ...row, payment_status: 'failed' };
+      case 'payment.voided':
+        return { ...row, payment_status: 'voided' };
       case 'payment.refunded':
         return { ...row, payment_status: 'refunded' };
       case 'shipment.created': {
