@@ -24,8 +24,9 @@ export class ProjectionRunner extends Runner {
     this.types = new Set(projection.eventTypes);
   }
 
-  protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
-    const { tail } = this.deps;
+  protected async run(lease: Lease, abort: AbortController): Promise<void> {
+    const { tail, retry } = this.deps;
+    const { signal } = abort;
     const replays = new Set<string>();
     let wake = () => {};
     const polling = this.pollReplays((partition) => {
@@ -34,6 +35,9 @@ export class ProjectionRunner extends Runner {
     }, signal);
     let limit = page;
     let attempt = 0;
+    let pauses = 0;
+    /** A batch up to here failed as a whole: somewhere before it, or at it, is the guilty event. */
+    let suspect = 0;
     let saved = lease.position;
     while (!signal.aborted) {
       for (const partition of replays) {
@@ -58,24 +62,28 @@ export class ProjectionRunner extends Runner {
         continue;
       }
       try {
-        await this.apply(lease, relevant, last);
+        await this.apply(lease, relevant, saved, last);
         saved = last;
         this.advance(last);
-        limit = Math.min(limit * 2, page);
-        attempt = 0;
+        pauses = 0;
+        if (last >= suspect) limit = Math.min(limit * 2, page);
+        attempt = last >= suspect || limit === 1 ? 0 : retry.attempts - 1;
       } catch (error) {
         if (error instanceof Fenced) throw error;
         attempt += this.isEventsFault(error) ? 1 : 0;
         this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
-        if (attempt >= this.deps.retry.attempts && limit > 1) {
-          // Halve until the guilty event stands alone; it gets the full number of tries again.
-          limit = Math.max(1, events.length >> 1);
-          attempt = limit > 1 ? attempt - 1 : 0;
-        } else if (attempt >= this.deps.retry.attempts) {
-          await this.bury(lease, relevant[0]!, { error, attempts: attempt });
+        if (attempt < retry.attempts) {
+          await this.backOff(++pauses, error, signal);
+        } else if (relevant.length > 1) {
+          // Halve, without further pauses, until the guilty event stands alone; it gets the full number of tries again.
+          suspect = last;
+          limit = events.length >> 1;
+          attempt = limit > 1 ? retry.attempts - 1 : 0;
+        } else {
+          await this.bury(lease, relevant[0]!, saved, { error, attempts: attempt });
+          saved = this.position;
           attempt = 0;
         }
-        await this.backOff(Math.max(attempt, 1), error, signal);
       }
     }
     await this.save(lease, saved);
@@ -94,7 +102,7 @@ export class ProjectionRunner extends Runner {
   private async save(lease: Lease, saved: number): Promise<number> {
     const { position } = this;
     try {
-      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position));
+      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position, saved));
       return position;
     } catch (error) {
       if (error instanceof Fenced) throw error;
@@ -102,10 +110,10 @@ export class ProjectionRunner extends Runner {
     }
   }
 
-  private async apply(lease: Lease, relevant: readonly StoredEvent[], last: number): Promise<void> {
+  private async apply(lease: Lease, relevant: readonly StoredEvent[], saved: number, last: number): Promise<void> {
     const flowing = relevant.filter((event) => !this.letters.parked.has(event.aggregateId));
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, last);
+      await moveCheckpoint(client, lease, last, saved);
       for (const event of relevant) {
         if (this.letters.parked.has(event.aggregateId)) await this.letters.put(client, event, event.aggregateId);
       }
@@ -113,9 +121,14 @@ export class ProjectionRunner extends Runner {
     });
   }
 
-  private async bury(lease: Lease, event: StoredEvent, failure: { error: unknown; attempts: number }): Promise<void> {
+  private async bury(
+    lease: Lease,
+    event: StoredEvent,
+    saved: number,
+    failure: { error: unknown; attempts: number },
+  ): Promise<void> {
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, event.position);
+      await moveCheckpoint(client, lease, event.position, saved);
       await this.letters.put(client, event, event.aggregateId, failure);
     });
     this.letters.parked.add(event.aggregateId);

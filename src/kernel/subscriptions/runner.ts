@@ -39,6 +39,7 @@ export abstract class Runner implements LeaseHolder {
   private abort = new AbortController();
   private running: Promise<void> = Promise.resolve();
   private done = 0;
+  private stopped = false;
 
   constructor(
     readonly name: string,
@@ -59,10 +60,11 @@ export abstract class Runner implements LeaseHolder {
   }
 
   claimed(lease: Lease): void {
+    if (this.stopped) return;
     const abort = (this.abort = new AbortController());
     // each event that waits for its next try listens
     setMaxListeners(0, abort.signal);
-    this.running = this.running.then(() => this.work(lease, abort.signal));
+    this.running = this.running.then(() => this.work(lease, abort));
   }
 
   lost(): void {
@@ -71,6 +73,7 @@ export abstract class Runner implements LeaseHolder {
 
   /** Finishes what is in hand, writes the checkpoint and stops. */
   async stop(): Promise<void> {
+    this.stopped = true;
     this.abort.abort();
     await this.running;
   }
@@ -82,7 +85,7 @@ export abstract class Runner implements LeaseHolder {
   }
 
   /** Reads on until told to stop; throws only what makes this worker unfit to go on. */
-  protected abstract run(lease: Lease, signal: AbortSignal): Promise<void>;
+  protected abstract run(lease: Lease, abort: AbortController): Promise<void>;
 
   /** Handles one letter anew, together with marking it as replayed. */
   protected abstract redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void>;
@@ -145,6 +148,7 @@ export abstract class Runner implements LeaseHolder {
       if (signal.aborted || this.letters.parked.size === 0) continue;
       try {
         const waiting = await this.letters.waiting();
+        if (signal.aborted) return;
         for (const partition of this.letters.parked) if (!waiting.has(partition)) due(partition);
       } catch (error) {
         this.logger.warn(`Cannot look for replays: ${(error as Error).message}`);
@@ -152,18 +156,21 @@ export abstract class Runner implements LeaseHolder {
     }
   }
 
-  private async work(lease: Lease, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
+  private async work(lease: Lease, abort: AbortController): Promise<void> {
+    if (abort.signal.aborted) return;
     try {
       await this.letters.open();
       this.lease = lease;
-      this.done = lease.position;
-      await this.run(lease, signal);
+      // also for those who wait already: there may be nothing to read
+      this.advance(lease.position);
+      await this.run(lease, abort);
     } catch (error) {
       if (error instanceof Fenced) this.logger.log(error.message);
       else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
       this.deps.forget(this.name);
     } finally {
+      // also when it failed: nothing of it may act under the old lease
+      abort.abort();
       this.lease = undefined;
     }
   }

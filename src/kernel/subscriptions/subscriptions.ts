@@ -1,4 +1,4 @@
-import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { DiscoveryService } from '@nestjs/core';
 import { currentContext } from '../context';
 import { Database } from '../database/database';
@@ -32,7 +32,7 @@ export interface SubscriptionStatus {
 
 /** Finds all projections and reactions of the app, and runs those that this process may. */
 @Injectable()
-export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutdown {
+export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly runners = new Map<string, Runner>();
   private readonly tail: LogTail;
   private readonly leases: Leases;
@@ -53,7 +53,8 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
     await this.leases.start();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** Before, since on shutdown the connections close, which finishing what is in hand needs. */
+  async beforeApplicationShutdown(): Promise<void> {
     await Promise.all([...this.runners.values()].map((runner) => runner.stop()));
     await this.leases.stop();
     await this.tail.stop();

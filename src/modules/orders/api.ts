@@ -7,6 +7,7 @@ import {
   IsEmail,
   IsIn,
   IsInt,
+  IsObject,
   IsOptional,
   IsString,
   IsUUID,
@@ -39,6 +40,7 @@ export class LineRequest {
 
   /** Instead of the catalogue's price (staff). */
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => Money)
   unitPrice?: Money;
@@ -95,6 +97,7 @@ export class CreateOrderRequest {
   lines: LineRequest[] = [];
 
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => AddressRequest)
   shippingAddress?: AddressRequest;
@@ -127,6 +130,7 @@ export class CreateOrderRequest {
 
   /** Instead of an account (staff). */
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => GuestRequest)
   guest?: GuestRequest;
@@ -196,6 +200,7 @@ export class ListOrdersQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   minTotalMinor?: number;
 
   /** Integer minor units. */
@@ -203,6 +208,7 @@ export class ListOrdersQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   maxTotalMinor?: number;
 
   /** A leading minus: from the greatest down. */
