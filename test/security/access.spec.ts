@@ -418,33 +418,26 @@ describe('access', () => {
       const ids = (path: string) => ({ id: path.includes('/orders/') ? id : tea });
       for (const { path, query } of lists) {
         const at = fill(path, ids(path));
+        // paging is the same everywhere; what cursors may hold is told in the journeys
+        const names = query.filter((name) => path === '/v1/orders' || !['limit', 'after'].includes(name));
         await Promise.all(
-          query.map(async (name) => {
+          names.map(async (name) => {
             for (const atom of atoms) {
               const answer = await reader.get(`${at}?${name}=${atom}`);
               expect({ path, name, atom, status: answer.status }).not.toMatchObject({ status: 500 });
               if (answer.status !== 200) expectProblem(answer, 400);
               if (answer.status === 200 && /or%201/.test(atom)) expect(answer.body['data']).toEqual([]);
             }
-            for (const twisted of [
-              `${name}=1&${name}=2`,
-              `${name}[]=1`,
-              `${name}[$ne]=1`,
-              `${name}.length=1`,
-              `__proto__[${name}]=1`,
-              `constructor=1`,
-              `__proto__=1`,
-              `hasOwnProperty=1`,
-              `unknown=1`,
-              `${encodeURIComponent(nul)}=1`,
-            ]) {
-              const answer = await reader.get(`${at}?${twisted}`);
-              // two texts are still no text, but NaN, a list, or an unknown member: all refused
-              expect({ path, twisted, status: answer.status }).toEqual({ path, twisted, status: 400 });
-              expectProblem(answer, 400);
-            }
           }),
         );
+        // two of what may come once, nested ones, and what every object has
+        const twisted = names.flatMap((name) => [`${name}=1&${name}=2`, `${name}[]=1`, `${name}[$ne]=1`]);
+        twisted.push('constructor=1', '__proto__=1', '__proto__[limit]=1', 'hasOwnProperty=1', 'unknown=1', '%00=1');
+        for (const search of twisted) {
+          const answer = await reader.get(`${at}?${search}`);
+          expect({ path, search, status: answer.status }).toEqual({ path, search, status: 400 });
+          expectProblem(answer, 400);
+        }
       }
       expect(await query(shop, 'select count(*)::int > 0 as there from orders.orders_view')).toEqual([{ there: true }]);
     });
@@ -489,7 +482,6 @@ describe('access', () => {
         '{"lines": [],}',
         'undefined',
         'NaN',
-        'null',
         'true',
         '1',
         '"text"',
@@ -520,12 +512,6 @@ describe('access', () => {
       for (const type of ['text/plain', 'application/xml', 'multipart/form-data; boundary=x', 'text/html', 'x']) {
         expectProblem(await post('{}', { 'content-type': type }), 400, 415);
       }
-      expectProblem(
-        await post('{}', { 'content-type': 'application/json', 'content-encoding': 'gzip' }),
-        400,
-        415,
-        201,
-      );
     });
 
     it('in numbers', async () => {
@@ -556,9 +542,8 @@ describe('access', () => {
     });
 
     it('in text that cannot be stored: 400, wherever it stands', async () => {
-      const sandbox = operations.filter(({ body, name }) => body !== undefined && !name.includes('dead-letters'));
       let tried = 0;
-      for (const operation of sandbox) {
+      for (const operation of differing(operations)) {
         for (const text of [nul, half, `a${nul}b`, `a${half}b`, '\udc00\ud800']) {
           for (const body of poisoned(operation.body, text)) {
             tried++;
@@ -567,7 +552,7 @@ describe('access', () => {
           expectProblem(await call(shop.admin, operation, {}, { ...operation.body, [text]: 1 }), 400, 404);
         }
       }
-      expect(tried).toBeGreaterThan(60);
+      expect(tried).toBeGreaterThan(50);
       const { body } = await order(ada, { submit: false });
       const path = `/v1/orders/${body['id']}/shipping-address`;
       for (const text of [nul, half]) {
@@ -579,18 +564,29 @@ describe('access', () => {
     });
 
     it('in every member of every body: never a 500', async () => {
-      const values: unknown[] = [null, true, 0, -1, 1e21, '', ' ', "'; drop table x; --", 'x'.repeat(10_000), [], {}];
-      values.push([[]], { a: { b: 1 } }, ['a', 'b'], { length: 1e9 }, '2026-02-30', '1e400', '🫖'.repeat(100));
-      for (const operation of operations.filter(({ body }) => body !== undefined)) {
+      const values: unknown[] = [null, true, -1, 1e21, '', "'; drop table x; --", 'x'.repeat(10_000), '2026-02-30'];
+      values.push([], {}, [[]], { length: 1e9 });
+      for (const operation of differing(operations)) {
+        const { name } = operation;
+        const sound = 'submit' in operation.body! ? { ...operation.body, submit: false } : operation.body;
         for (const value of values) {
-          for (const body of substituted(operation.body, value)) {
-            const answer = await call(shop.admin, operation, {}, body);
-            const { name } = operation;
-            expect({ name, body, status: answer.status }).not.toMatchObject({ status: 500 });
-            if (answer.status >= 300) expectProblem(answer, 400, 401, 404, 409, 412, 422);
-          }
+          await Promise.all(
+            substituted(sound, value).map(async (body) => {
+              const answer = await call(shop.admin, operation, {}, body);
+              expect({ name, body, status: answer.status }).not.toMatchObject({ status: 500 });
+              if (answer.status >= 300) expectProblem(answer, 400, 401, 404, 409, 412, 422);
+            }),
+          );
         }
       }
+    });
+
+    it('in dates from before the calendar', async () => {
+      for (const orderedAt of ['-271821-04-20T00:00:00Z', '-000001-01-01T00:00:00Z', '0000-01-01T00:00:00Z']) {
+        expectProblem(await shop.admin.post('/v1/orders', { orderedAt }), 400);
+      }
+      const old = await shop.admin.post('/v1/orders', { orderedAt: '0001-01-01T00:00:00Z' });
+      expect(old).toMatchObject({ status: 201, body: { orderedAt: '0001-01-01T00:00:00.000Z' } });
     });
 
     it('in headers', async () => {
@@ -639,6 +635,12 @@ describe('access', () => {
     }
   });
 });
+
+/** Operations that take a body, one for each body. */
+function differing(operations: readonly Operation[]): Operation[] {
+  const seen = new Map(operations.map((operation) => [JSON.stringify(operation.body), operation]));
+  return [...seen.values()].filter(({ body }) => body !== undefined);
+}
 
 /** The body once for each of its members, with that one replaced. */
 function substituted(body: unknown, value: unknown): unknown[] {

@@ -86,10 +86,14 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /**
-   * The next event that matches, or undefined after `timeoutMs`. Hears only what happens while this process lives:
+   * The next event that matches, or undefined after `timeoutMs` or when nobody waits any more (`signal`). Hears only what happens while this process lives:
    * for whoever waits at a connection, never for work that has to be done.
    */
-  next(matches: (event: StoredEvent) => boolean, timeoutMs: number): Promise<StoredEvent | undefined> {
+  next(
+    matches: (event: StoredEvent) => boolean,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<StoredEvent | undefined> {
     return new Promise((resolve) => {
       const finish = (event?: StoredEvent) => {
         stop();
@@ -98,6 +102,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       };
       const stop = this.tail.listen((event) => matches(event) && finish(event));
       const timer = setTimeout(finish, timeoutMs);
+      signal?.addEventListener('abort', () => finish(), { once: true });
     });
   }
 

@@ -17,10 +17,14 @@ import {
   MaxDate,
   MaxLength,
   Min,
+  MinDate,
   ValidateNested,
 } from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
+
+/** Earlier ones have a form in JavaScript that Postgres does not read. */
+const yearOne = new Date('0001-01-01T00:00:00Z');
 
 /** Ids are compared with those in the log, which are in small letters. */
 const SmallLetters = () =>
@@ -139,6 +143,7 @@ export class CreateOrderRequest {
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
 }
@@ -187,12 +192,14 @@ export class ListOrdersQuery extends PageQuery {
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   createdFrom?: Date;
 
   /** Recorded before, RFC 3339. */
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   createdTo?: Date;
 
   /** Integer minor units. */

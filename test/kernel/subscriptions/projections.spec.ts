@@ -210,7 +210,8 @@ describe('a projection', () => {
     let calls: number[];
     const fatal = (events: readonly StoredEvent[]) => {
       calls.push(events.length);
-      for (const { payload } of events) if (poison.has(payload['n'])) throw new Error(`cannot apply ${payload['n']}`);
+      for (const { payload } of events)
+        if (poison.has(payload['n'])) throw new Error(`cannot apply ${String(payload['n'])}`);
     };
     const letters = () => kernel.deadLetters.list({ subscription }, 100).then((list) => list.toReversed());
     const states = async () => (await letters()).map(({ state }) => state);
