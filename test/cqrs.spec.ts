@@ -28,7 +28,7 @@ function providers(root: DynamicModule): Type[] {
       ...((dynamic?.[name] as T[] | undefined) ?? []),
     ];
     for (const provider of of<Provider>('providers')) {
-      if (typeof provider === 'function') found.push(provider as Type);
+      if (typeof provider === 'function') found.push(provider);
       else if ('useClass' in provider) found.push(provider.useClass);
     }
     for (const imported of of<Type | DynamicModule>('imports')) if (!(imported instanceof Promise)) visit(imported);

@@ -16,6 +16,7 @@ import {
   story,
   tea,
   waiting,
+  type Row,
 } from './shop';
 
 const operations = '/v1/operations';
@@ -70,7 +71,7 @@ describe('being on call', () => {
 
     it('that every subscription keeps up', async () => {
       await shop.settled();
-      const subscriptions = (await staff.get(`${operations}/subscriptions`)).body as Record<string, any>[];
+      const subscriptions = (await staff.get(`${operations}/subscriptions`)).body as Row[];
       expect(subscriptions.map(({ name }) => name as string)).toEqual(
         expect.arrayContaining(['orders.order-details', 'orders.fulfil', 'payments.charge', 'sagas.run']),
       );
@@ -120,7 +121,7 @@ describe('being on call', () => {
   describe('a circuit breaker', () => {
     const breaker = async (name: string) => {
       const { body } = await staff.get(`${operations}/circuit-breakers`);
-      return (body as unknown as Record<string, any>[]).find((each) => each['name'] === name);
+      return (body as unknown as Row[]).find((each) => each['name'] === name);
     };
 
     it.each([
@@ -226,7 +227,7 @@ describe('being on call', () => {
       expect(await stockOf(shop, tea)).toEqual(before);
       const { body } = await staff.get(`${operations}/events?aggregateId=${id}&type=saga.resolved`);
       const me = (await staff.get('/v1/users/me')).body['id'] as string;
-      expect(body['data'].map(({ payload }: Record<string, any>) => payload)).toMatchObject([
+      expect(body['data'].map(({ payload }: Row) => payload)).toMatchObject([
         { step: 'createShipment', resolution: 'retry', by: `user:${me}`, ...reason },
         { step: 'createShipment', resolution: 'resolved', by: `user:${me}`, ...reason },
       ]);
@@ -258,9 +259,8 @@ describe('being on call', () => {
   });
 
   describe('dead letters', () => {
-    let letters: Record<string, any>[];
-    const path = (letter: Record<string, any>) =>
-      `${operations}/dead-letters/${letter['subscription']}/${letter['position']}`;
+    let letters: Row[];
+    const path = (letter: Row) => `${operations}/dead-letters/${letter['subscription']}/${letter['position']}`;
 
     it('are none at first', async () => {
       expect(await staff.all(`${operations}/dead-letters`)).toEqual([]);
@@ -290,7 +290,7 @@ describe('being on call', () => {
 
     it('are counted', async () => {
       const { body } = await staff.get(`${operations}/subscriptions`);
-      const count = (body as unknown as Record<string, any>[]).filter((each) => each['deadLetters'] === 1);
+      const count = (body as unknown as Row[]).filter((each) => each['deadLetters'] === 1);
       expect(count).toHaveLength(4);
     });
 

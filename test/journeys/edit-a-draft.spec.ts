@@ -27,7 +27,7 @@ describe('editing a draft', () => {
 
   const newDraft = (change: object = {}) => order(ada, { submit: false, ...change });
   const draftPath = async (change: object = {}) => `/v1/orders/${(await newDraft(change)).body['id']}`;
-  const line = (answer: Answer, nth = 0) => answer.body['lines'][nth] as Record<string, any>;
+  const line = (answer: Answer, nth = 0) => answer.body['lines'][nth];
 
   describe('line by line', () => {
     let path: string;

@@ -13,6 +13,7 @@ import {
   tea,
   teapot,
   waiting,
+  type Row,
 } from './shop';
 
 describe('looking around', () => {
@@ -27,7 +28,7 @@ describe('looking around', () => {
   });
   afterAll(() => shop.close());
 
-  const ids = (rows: readonly Record<string, any>[]) => rows.map((row) => row['id'] as string);
+  const ids = (rows: readonly Row[]) => rows.map((row) => row['id'] as string);
   const draft = (api: Api, change: object = {}) => order(api, { submit: false, ...change });
 
   describe('in a list of orders', () => {
@@ -170,11 +171,11 @@ describe('looking around', () => {
       `/v1/orders/${placed.body['id']}/events`,
       `/v1/orders/${placed.body['id']}/timeline`,
     ]) {
-      const whole = (await shop.admin.get(`${path}?limit=100`)).body['data'] as Record<string, any>[];
-      const seen: Record<string, any>[] = [];
+      const whole = (await shop.admin.get(`${path}?limit=100`)).body['data'] as Row[];
+      const seen: Row[] = [];
       for (let after = ''; ;) {
         const { body } = await shop.admin.get(`${path}?limit=2${after && `&after=${after}`}`);
-        seen.push(...(body['data'] as Record<string, any>[]));
+        seen.push(...(body['data'] as Row[]));
         if (!body['page'].hasMore) break;
         after = body['page'].next as string;
       }

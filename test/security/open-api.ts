@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { OpenAPIObject } from '@nestjs/swagger';
+import type { Json } from '../support/api';
 import { readConfig } from '../../src/config/config';
 
 /**
@@ -9,7 +10,7 @@ import { readConfig } from '../../src/config/config';
  * class members tell. In preview Nest knows all routes and makes no instances, so it needs no database.
  */
 export async function builtOpenApi(): Promise<OpenAPIObject> {
-  const built = (file: string) => jest.requireActual<Record<string, any>>(join(__dirname, '../../dist/src', file));
+  const built = (file: string) => jest.requireActual<Record<string, Json>>(join(__dirname, '../../dist/src', file));
   const { AppModule } = built('app.module');
   const { openApi } = built('gateway/openapi');
   const config = readConfig({ NODE_ENV: 'test', LOG_LEVEL: 'silent' });

@@ -1,6 +1,7 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
+import type { Json } from '../support/api';
 
-type Schema = Record<string, any>;
+type Schema = Record<string, Json>;
 
 /** An operation of the API, as its OpenAPI document describes it. */
 export interface Operation {
@@ -26,7 +27,7 @@ export function operationsOf(document: OpenAPIObject): Operation[] {
     if (reference?.['example'] !== undefined) return reference['example'];
     const schema = resolve(reference);
     if (schema['example'] !== undefined) return schema['example'];
-    if (schema['type'] === 'array') return [example(schema['items'] as Schema)];
+    if (schema['type'] === 'array') return [example(schema['items'])];
     if (!schema['properties']) return schema['type'] === 'boolean' ? false : undefined;
     return Object.fromEntries(
       Object.entries(schema['properties'] as Record<string, Schema>)
@@ -36,13 +37,13 @@ export function operationsOf(document: OpenAPIObject): Operation[] {
   };
   const members = (reference: Schema | undefined): string[] => {
     const schema = resolve(reference);
-    if (schema['type'] === 'array') return members(schema['items'] as Schema);
+    if (schema['type'] === 'array') return members(schema['items']);
     const properties = (schema['properties'] ?? {}) as Record<string, Schema>;
     return 'page' in properties ? members(properties['data']) : Object.keys(properties);
   };
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods as Record<string, Schema>).map(([method, operation]) => {
-      const content = resolve(operation['requestBody'] as Schema)['content'] as Record<string, Schema> | undefined;
+      const content = resolve(operation['requestBody'])['content'] as Record<string, Schema> | undefined;
       const responses = Object.entries(operation['responses'] as Record<string, Schema>);
       const success = responses.find(([status]) => status.startsWith('2'))?.[1];
       const parameters = (operation['parameters'] ?? []) as { in: string; name: string }[];
@@ -52,7 +53,7 @@ export function operationsOf(document: OpenAPIObject): Operation[] {
         path,
         secured: ((operation['security'] ?? []) as unknown[]).length > 0,
         query: parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name),
-        body: content && (example(Object.values(content)[0]!['schema'] as Schema) as Schema),
+        body: content && (example(Object.values(content)[0]!['schema']) as Schema),
         responseMembers: members(Object.values((success?.['content'] ?? {}) as Record<string, Schema>)[0]?.['schema']),
       };
     }),

@@ -5,7 +5,18 @@ import type { StoredEvent } from '../../../src/kernel/event-store/event';
 import { Fenced } from '../../../src/kernel/subscriptions/fencing';
 import { FoldedView, ProjectionOf } from '../../../src/kernel/subscriptions/projection';
 import { createDatabase, type TestDatabase } from '../../support/database';
-import { aThing, connect, eventually, gate, happened, type Kernel, kill, quickRetry, startKernel } from '../support';
+import {
+  aThing,
+  connect,
+  eventually,
+  forgetEverything,
+  gate,
+  happened,
+  type Kernel,
+  kill,
+  quickRetry,
+  startKernel,
+} from '../support';
 import { Applied, applied, appliedTable, checkpoint, giveBackLease, takeLease } from './applied';
 
 const subscription = 'test.applied';
@@ -23,15 +34,19 @@ describe('a projection', () => {
     kernels.push(started);
     return started;
   };
-  beforeEach(async () => {
+  beforeAll(async () => {
     db = await createDatabase();
     tester = await connect(db.url);
     await tester.query(appliedTable);
+  });
+  beforeEach(async () => {
+    await forgetEverything(tester);
+    await tester.query('truncate test_view.applied');
     kernel = await start();
     view = kernel.get(Applied);
   });
-  afterEach(async () => {
-    await Promise.all(kernels.splice(0).map((each) => each.close()));
+  afterEach(() => Promise.all(kernels.splice(0).map((each) => each.close())));
+  afterAll(async () => {
     await tester.end();
     await db.drop();
   });

@@ -8,7 +8,7 @@ import { newId } from '../../../src/kernel/ids';
 import { Reaction } from '../../../src/kernel/subscriptions/reaction';
 import type { RetryOptions } from '../../../src/kernel/subscriptions/runner';
 import { createDatabase, type TestDatabase } from '../../support/database';
-import { aThing, connect, eventually, gate, happened, type Kernel, startKernel } from '../support';
+import { aThing, connect, eventually, forgetEverything, gate, happened, type Kernel, startKernel } from '../support';
 import { checkpoint, giveBackLease, takeLease } from './applied';
 
 @EventType('thing.happened')
@@ -54,14 +54,17 @@ describe('a reaction', () => {
     kernels.push(started);
     return started;
   };
-  beforeEach(async () => {
+  beforeAll(async () => {
     db = await createDatabase();
     tester = await connect(db.url);
+  });
+  beforeEach(async () => {
+    await forgetEverything(tester);
     kernel = await start();
     heard = kernel.get(Heard);
   });
-  afterEach(async () => {
-    await Promise.all(kernels.splice(0).map((each) => each.close()));
+  afterEach(() => Promise.all(kernels.splice(0).map((each) => each.close())));
+  afterAll(async () => {
     await tester.end();
     await db.drop();
   });
