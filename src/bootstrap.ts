@@ -1,9 +1,10 @@
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
-import { limitBodies } from './gateway/body-limits';
+import { limitRequests } from './gateway/request-limits';
 import { AppLogger } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
+import { answerUnrouted } from './gateway/problem-details.filter';
 import { openRequestContexts } from './gateway/request-context';
 
 const maxBodyBytes = 1 << 20;
@@ -16,9 +17,10 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true },
     return503OnClosing: true,
+    frameworkErrors: answerUnrouted,
   });
   openRequestContexts(adapter.getInstance());
-  limitBodies(adapter.getInstance());
+  limitRequests(adapter.getInstance());
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), adapter, {
     bufferLogs: true,
     abortOnError: false,

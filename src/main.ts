@@ -66,6 +66,8 @@ async function main(args: readonly string[]): Promise<void> {
     const secret = await signingSecret(config);
     const app = await createApp({ config, databaseUrl, secret });
     closing.push(() => app.close());
+    // before all else: requests in flight still need the views, the sagas and the database
+    closing.push(() => app.getHttpAdapter().close() as Promise<void>);
     if (stopping) return;
     await app.listen(config.PORT, config.HOST);
     const url = (await app.getUrl()).replace('[::1]', 'localhost').replace('0.0.0.0', 'localhost');

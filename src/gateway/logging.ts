@@ -38,4 +38,9 @@ export class AppLogger extends Logger {
   override log(message: unknown, ...params: unknown[]): void {
     if (!chatter.has(params.at(-1))) super.log(message, ...params);
   }
+
+  /** Nest's own application only says why it cannot listen, which main says in a sentence. */
+  override error(message: unknown, ...params: unknown[]): void {
+    if (params.at(-1) !== 'NestApplication') super.error(message, ...params);
+  }
 }

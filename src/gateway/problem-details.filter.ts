@@ -44,6 +44,13 @@ export class ProblemDetailsFilter implements ExceptionFilter {
   }
 }
 
+/** For what Fastify refuses before any route, hook or filter: an address that cannot be read. */
+export function answerUnrouted(error: Error, request: FastifyRequest, reply: FastifyReply): void {
+  const { status, body } = toProblem(error, request);
+  void reply.status(status).header('X-Request-Id', body.traceId).type('application/problem+json; charset=utf-8');
+  void reply.send(JSON.stringify(body));
+}
+
 export function toProblem(error: unknown, request: FastifyRequest): Answer {
   const { status, code, detail, details, headers = {} } = find(error);
   const body: Problem = {

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { Refusal } from './import/api-client';
 import { ImportError } from './import/import-error';
 import { assertOptions, importHistory } from './import/importer';
 import { readHistory } from './import/read-history';
@@ -98,7 +99,7 @@ main(process.argv.slice(2)).then(
   (error: Error & { code?: unknown }) => {
     const usage = typeof error.code === 'string' && error.code.startsWith('ERR_PARSE_ARGS_');
     if (usage) console.error(`${error.message.split('. ')[0]}: --help lists the options.`);
-    else console.error(error instanceof ImportError ? error.message : error);
+    else console.error(error instanceof ImportError || error instanceof Refusal ? error.message : error);
     process.exit(1);
   },
 );

@@ -325,7 +325,7 @@ async function folded(projection: Projection, events: readonly StoredEvent[]): P
     }
     return { rows: [] };
   };
-  if (events.length > 0) await projection.project(events, { query } as unknown as PoolClient);
+  if (events.length > 0) await projection.project(events, { query } as unknown as PoolClient, projection.table);
   return written;
 }
 

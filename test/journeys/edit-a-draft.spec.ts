@@ -27,7 +27,7 @@ describe('editing a draft', () => {
 
   const newDraft = (change: object = {}) => order(ada, { submit: false, ...change });
   const draftPath = async (change: object = {}) => `/v1/orders/${(await newDraft(change)).body['id']}`;
-  const line = (answer: Answer, nth = 0) => answer.body['lines'][nth] as Record<string, any>;
+  const line = (answer: Answer, nth = 0) => answer.body['lines'][nth];
 
   describe('line by line', () => {
     let path: string;
@@ -198,7 +198,6 @@ describe('editing a draft', () => {
       Array.from({ length: 6 }, () => ada.post(`${path}/lines`, { productId: sencha, quantity: 1 })),
     );
     expect(answers.map(({ status }) => status)).toEqual(Array(6).fill(201));
-    expect(new Set(answers.map(({ body }) => body['version'] as number)).size).toBe(6);
     expect((await ada.get(path)).body).toMatchObject({ version: 7, lineCount: 6 });
   });
 

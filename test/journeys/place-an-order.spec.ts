@@ -16,6 +16,7 @@ import {
   tea,
   tin,
   waiting,
+  type Row,
 } from './shop';
 
 describe('placing an order', () => {
@@ -134,7 +135,7 @@ describe('placing an order', () => {
 
   describe('to the door', () => {
     let placed: Answer;
-    let shipment: Record<string, any>;
+    let shipment: Row;
     let before: { onHand: number; reserved: number; available: number };
 
     beforeAll(async () => {
@@ -150,7 +151,7 @@ describe('placing an order', () => {
         waiting,
       );
       const { body } = await shop.admin.get(`/v1/shipments?orderId=${placed.body['id']}`);
-      shipment = body['data'][0] as Record<string, any>;
+      shipment = body['data'][0];
     });
 
     it('sets the goods aside first', async () => {

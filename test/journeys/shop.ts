@@ -1,8 +1,12 @@
 import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
-import { type Answer, Api } from '../support/api';
+import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
+import { type Answer, Api, type Json } from '../support/api';
 import type { TestApp } from '../support/app';
+
+/** JSON, and rows of a database: a wrong guess about them fails the test. */
+export type Row = Record<string, Json>;
 
 /** The demonstration catalogue. */
 export const tea = '00000000-0000-7000-8000-000000000001';
@@ -15,7 +19,7 @@ export const tin = '00000000-0000-7000-8000-000000000005';
 export const address = { name: 'Ada Lovelace', line1: '12 St James’s Square', city: 'London', countryCode: 'GB' };
 
 /** What it takes to place an order for two packs of tea. */
-export const anOrder = (change: object = {}): Record<string, any> => ({
+export const anOrder = (change: object = {}): Row => ({
   lines: [{ productId: tea, quantity: 2 }],
   shippingAddress: address,
   paymentMethod: 'sandbox_ok',
@@ -44,6 +48,27 @@ export async function fullStory(shop: TestApp, orderId: string): Promise<string[
   return (await shop.admin.all(`/v1/orders/${orderId}/timeline`)).map((entry) => entry['type'] as string);
 }
 
+/** Waits until it has happened to the order. */
+export async function happened(shop: TestApp, placed: Answer, type: string): Promise<void> {
+  const subscriptions = shop.app.get(Subscriptions, { strict: false });
+  for (;;) {
+    const next = subscriptions.next(({ eventType }) => eventType === type, 1000);
+    const events = await query(
+      shop,
+      `select from event_store.events where event_type = $1 and payload ->> 'orderId' = $2`,
+      [type, placed.body['id']],
+    );
+    if (events.length > 0) return;
+    await next;
+  }
+}
+
+/** Waits until it has happened to the order, and all that follows from it can be seen; others need not have ended. */
+export async function after(shop: TestApp, placed: Answer, type: string): Promise<void> {
+  await happened(shop, placed, type);
+  await shop.app.get(Subscriptions, { strict: false }).idle();
+}
+
 let accounts = 0;
 
 /** Signed in as new accounts that have no password, which costs no hashing. */
@@ -61,20 +86,19 @@ export async function account(shop: TestApp, roles: Role[] = ['customer']): Prom
 
 export const idOf = async (api: Api): Promise<string> => (await api.get('/v1/users/me')).body['id'] as string;
 
-export async function stockOf(shop: TestApp, productId: string) {
+export async function stockOf(
+  shop: TestApp,
+  productId: string,
+): Promise<{ onHand: number; reserved: number; available: number }> {
   const { onHand, reserved, available } = (await shop.admin.get(`/v1/products/${productId}/stock`)).body;
-  return { onHand, reserved, available } as { onHand: number; reserved: number; available: number };
+  return { onHand, reserved, available };
 }
 
-export async function query<Row = Record<string, any>>(
-  shop: TestApp,
-  text: string,
-  values: unknown[] = [],
-): Promise<Row[]> {
+export async function query<R = Row>(shop: TestApp, text: string, values: unknown[] = []): Promise<R[]> {
   const client = new Client({ connectionString: shop.databaseUrl });
   await client.connect();
   try {
-    return (await client.query(text, values)).rows as Row[];
+    return (await client.query(text, values)).rows as R[];
   } finally {
     await client.end();
   }

@@ -6,7 +6,6 @@ import { newId } from '../../kernel/ids';
 export const ACCESS_TOKEN_OPTIONS = Symbol('access-token.options');
 
 export interface AccessTokenOptions {
-  readonly secret: string;
   readonly lifetimeSeconds: number;
 }
 
@@ -27,16 +26,14 @@ export class AccessTokens {
   }
 
   issue({ userId, roles }: Principal): Promise<string> {
-    const { secret, lifetimeSeconds } = this.options;
-    const claims = { subject: userId, issuer, audience, jwtid: newId() };
-    return this.jwt.signAsync({ roles, use: 'access' }, { ...claims, secret, algorithm, expiresIn: lifetimeSeconds });
+    const claims = { subject: userId, issuer, audience, jwtid: newId(), expiresIn: this.options.lifetimeSeconds };
+    return this.jwt.signAsync({ roles, use: 'access' }, { ...claims, algorithm });
   }
 
   /** @returns undefined for anything but a valid access token of ours */
   async verify(token: string): Promise<Principal | undefined> {
     try {
       const claims = await this.jwt.verifyAsync<{ sub?: unknown; roles?: unknown; use?: unknown }>(token, {
-        secret: this.options.secret,
         algorithms: [algorithm],
         issuer,
         audience,

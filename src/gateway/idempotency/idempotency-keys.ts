@@ -10,7 +10,7 @@ export interface StoredAnswer {
 export type Claim = 'claimed' | 'running' | 'other-body' | StoredAnswer;
 
 /** A request that died with its process is taken over after this long. */
-const lockSeconds = 15;
+const lockSeconds = 5;
 const keptHours = 48;
 const sweepMs = 600_000;
 

@@ -34,15 +34,19 @@ export class Database implements OnApplicationShutdown {
   async relaxedTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.relaxed.connect();
     let broken: Error | undefined;
+    // Only idle connections are watched by the pool: lost in use and heard by nobody, this one would end the process.
+    const lost = (error: Error) => (broken = error);
+    client.on('error', lost);
     try {
       await client.query('begin');
       const result = await work(client);
       await client.query('commit');
       return result;
     } catch (error) {
-      await client.query('rollback').catch((lost: Error) => (broken = lost));
+      await client.query('rollback').catch(lost);
       throw error;
     } finally {
+      client.off('error', lost);
       client.release(broken);
     }
   }

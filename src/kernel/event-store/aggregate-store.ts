@@ -1,4 +1,5 @@
 import { currentContext } from '../context';
+import { DomainError } from '../domain-error';
 import type { Decider } from './decider';
 import { ContentionError, VersionMismatch } from './errors';
 import { type DomainEvent, domainEvent, type StoredEvent } from './event';
@@ -34,16 +35,18 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
    * @throws ContentionError when other writers kept winning
    */
   async decide(id: string, command: Command, options: DecideOptions = {}): Promise<Decided<State>> {
-    const commandId = options.commandId ?? currentContext().nextId(id);
+    const { expectedVersion, commandId = currentContext().nextId(id) } = options;
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const { state, version } = await this.load(id);
+      const isStale = expectedVersion !== undefined && expectedVersion !== version;
       let events: Event[];
       try {
-        if (options.expectedVersion !== undefined && options.expectedVersion !== version) {
-          throw new VersionMismatch(options.expectedVersion, version);
-        }
         events = this.decider.decide(command, state);
-      } catch (refusal) {
+        if (isStale) throw new VersionMismatch(expectedVersion, version);
+      } catch (error) {
+        // Whoever is not to know of it must not learn its version either; to others the mismatch says more.
+        const isUnknown = error instanceof DomainError && error.kind === 'not-found';
+        const refusal = isStale && !isUnknown ? new VersionMismatch(expectedVersion, version) : error;
         // A repeat of what was carried out before the state moved on is no error.
         const earlier = await this.events.resultOf(commandId);
         if (!earlier) throw refusal;

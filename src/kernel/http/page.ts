@@ -60,7 +60,11 @@ export function readCursor(
   try {
     const keys = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown;
     const fits = (key: unknown, kind: string) =>
-      kind === 'uuid' ? typeof key === 'string' && /^[0-9a-f-]{36}$/.test(key) : typeof key === kind;
+      kind === 'uuid'
+        ? typeof key === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(key)
+        : kind === 'number'
+          ? Number.isSafeInteger(key)
+          : typeof key === kind;
     if (Array.isArray(keys) && keys.length === kinds.length && kinds.every((kind, nth) => fits(keys[nth], kind))) {
       return keys as CursorKey[];
     }

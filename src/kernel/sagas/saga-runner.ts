@@ -1,4 +1,4 @@
-import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { CommandBus, type Command, type IEventHandler } from '@nestjs/cqrs';
 import { currentContext, ExecutionContext, runInContext } from '../context';
 import { DomainError } from '../domain-error';
@@ -90,9 +90,10 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
       if (command) await this.send(`${key}/undo`, command);
     } catch (error) {
       // A refusal will not get better by asking again: a person has to look.
+      const exempt = retryAfterMs(error) !== undefined;
       const retryInMs =
         error instanceof DomainError ? undefined : (retryAfterMs(error) ?? backoff(attempt, compensationCeilingMs));
-      await this.sagas.decide(id, { type: 'fail-compensation', step, error: describe(error), retryInMs });
+      await this.sagas.decide(id, { type: 'fail-compensation', step, error: describe(error), retryInMs, exempt });
       return;
     }
     await this.sagas.decide(id, { type: 'complete-compensation', step });
@@ -115,7 +116,7 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
 
 /** Wakes sagas whose next try or deadline has come. */
 @Injectable()
-export class SagaTimers implements OnApplicationBootstrap, OnApplicationShutdown {
+export class SagaTimers implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('SagaTimers');
   private timer: NodeJS.Timeout | undefined;
   private round: Promise<void> = Promise.resolve();
@@ -130,7 +131,7 @@ export class SagaTimers implements OnApplicationBootstrap, OnApplicationShutdown
     this.schedule();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  async beforeApplicationShutdown(): Promise<void> {
     this.stopped = true;
     clearTimeout(this.timer);
     await this.round;

@@ -16,11 +16,11 @@ export type SagaEvent =
   | EventOf<'saga.started', About & { definitionVersion: number; data: unknown }>
   | EventOf<'saga.step-started', About & { step: string; attempt: number; timeoutMs: number }>
   | EventOf<'saga.step-completed', About & { step: string; output: unknown }>
-  | EventOf<'saga.step-failed', About & { step: string; error: SagaFailure; outcome?: Outcome; retryInMs?: number }>
+  | EventOf<'saga.step-failed', About & Failed & { outcome?: Outcome; retryInMs?: number; exempt?: boolean }>
   | EventOf<'saga.cancel-requested', About & Failed>
   | EventOf<'saga.compensation-started', About & { step: string; attempt: number; remaining: readonly string[] }>
   | EventOf<'saga.compensation-completed', About & { step: string }>
-  | EventOf<'saga.compensation-failed', About & { step: string; error: SagaFailure; retryInMs?: number }>
+  | EventOf<'saga.compensation-failed', About & Failed & { retryInMs?: number; exempt?: boolean }>
   | EventOf<'saga.parked', About & { step: string; error: SagaFailure }>
   | EventOf<'saga.resolved', About & { step: string; resolution: Resolution; by: string; reason: string }>
   | EventOf<'saga.completed', About>
@@ -60,6 +60,8 @@ interface Failed {
 interface Current {
   readonly step: string;
   readonly attempt: number;
+  /** Attempts that do not count towards the limit: the target asked for patience. */
+  readonly exempt: number;
   /** It failed and waits for its next attempt. */
   readonly waiting: boolean;
 }
@@ -83,7 +85,7 @@ export type SagaCommand =
   | { type: 'fail-step'; step: string; error: SagaFailure; outcome: Outcome }
   | { type: 'try-again'; step: string; error: SagaFailure; retryInMs: number; exempt: boolean }
   | { type: 'complete-compensation'; step: string }
-  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number }
+  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number; exempt?: boolean }
   | { type: 'cancel'; reason: string }
   | { type: 'due' }
   | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
@@ -149,10 +151,10 @@ function decide(
       const { step, error, retryInMs, exempt } = command;
       const limit = steps.find((each) => each.name === step)?.attempts ?? 1;
       // Out of tries: it may have happened at one of them.
-      if (state.current.attempt >= limit && !exempt) {
+      if (!exempt && state.current.attempt - state.current.exempt >= limit) {
         return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
       }
-      return [{ type: 'saga.step-failed', ...about, step, error, retryInMs }];
+      return [{ type: 'saga.step-failed', ...about, step, error, retryInMs, exempt }];
     }
     case 'cancel': {
       if (state.status !== 'running' && state.status !== 'completed') return [];
@@ -181,9 +183,10 @@ function decide(
     }
     case 'fail-compensation': {
       if (!undoes(state, command.step)) return [];
-      const { step, error, retryInMs } = command;
-      if (state.current.attempt < compensationAttempts && retryInMs !== undefined) {
-        return [{ type: 'saga.compensation-failed', ...about, step, error, retryInMs }];
+      const { step, error, retryInMs, exempt = false } = command;
+      const outOfTries = !exempt && state.current.attempt - state.current.exempt >= compensationAttempts;
+      if (!outOfTries && retryInMs !== undefined) {
+        return [{ type: 'saga.compensation-failed', ...about, step, error, retryInMs, exempt }];
       }
       return [
         { type: 'saga.compensation-failed', ...about, step, error },
@@ -229,17 +232,23 @@ function compensationOf(about: About, remaining: readonly string[], attempt: num
 function evolve(state: SagaState, event: SagaEvent): SagaState {
   if (event.type === 'saga.started') {
     const { saga, subject, definitionVersion, data } = event;
-    const current = { step: '', attempt: 0, waiting: false };
+    const current = { step: '', attempt: 0, exempt: 0, waiting: false };
     return { status: 'running', saga, subject, definitionVersion, data, done: [], outputs: {}, current };
   }
   if (state.status === 'none') return state;
   const { saga, subject, definitionVersion, data, done, outputs } = state;
   const begun: Begun = { saga, subject, definitionVersion, data, done, outputs };
-  const current = 'current' in state ? state.current : { step: '', attempt: 0, waiting: false };
+  const current = 'current' in state ? state.current : { step: '', attempt: 0, exempt: 0, waiting: false };
   const failed = 'failed' in state ? state.failed : undefined;
+  const trying = ({ step, attempt }: { step: string; attempt: number }): Current => {
+    return { step, attempt, exempt: attempt === 1 ? 0 : current.exempt, waiting: false };
+  };
+  const waiting = ({ exempt }: { exempt?: boolean }): Current => {
+    return { ...current, exempt: current.exempt + (exempt ? 1 : 0), waiting: true };
+  };
   switch (event.type) {
     case 'saga.step-started':
-      return { ...begun, status: 'running', current: { step: event.step, attempt: event.attempt, waiting: false } };
+      return { ...begun, status: 'running', current: trying(event) };
     case 'saga.step-completed':
       return {
         ...begun,
@@ -249,7 +258,7 @@ function evolve(state: SagaState, event: SagaEvent): SagaState {
         outputs: { ...outputs, [event.step]: event.output },
       };
     case 'saga.step-failed': {
-      if (event.outcome === undefined) return { ...begun, status: 'running', current: { ...current, waiting: true } };
+      if (event.outcome === undefined) return { ...begun, status: 'running', current: waiting(event) };
       const { step, error } = event;
       return { ...begun, status: 'compensating', current, undo: [], failed: { step, error } };
     }
@@ -258,11 +267,10 @@ function evolve(state: SagaState, event: SagaEvent): SagaState {
       return { ...begun, status: 'compensating', current, undo: [], failed: { step, error } };
     }
     case 'saga.compensation-started': {
-      const { step, attempt, remaining } = event;
-      return { ...compensating(state), current: { step, attempt, waiting: false }, undo: remaining };
+      return { ...compensating(state), current: trying(event), undo: event.remaining };
     }
     case 'saga.compensation-failed':
-      return { ...compensating(state), current: { ...current, waiting: true } };
+      return { ...compensating(state), current: waiting(event) };
     case 'saga.parked':
       return { ...compensating(state), status: 'parked' };
     case 'saga.compensation-completed':

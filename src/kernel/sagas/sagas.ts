@@ -77,13 +77,20 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
     timeoutMs: number,
   ): Promise<Readonly<Record<string, unknown>> | undefined> {
     const id = this.idOf(definition, subject);
+    const known = new AbortController();
     const ended = this.subscriptions.next(
       (event) => event.aggregateId === id && /^saga\.(completed|compensated)$/.test(event.eventType),
       timeoutMs,
+      known.signal,
     );
-    // it may have ended before anybody listened
-    const { state } = await this.load(id);
-    const end = isEnd(state) ? state : (await ended) && (await this.load(id)).state;
+    let end: SagaState | undefined;
+    try {
+      // it may have ended before anybody listened
+      const { state } = await this.load(id);
+      end = isEnd(state) ? state : (await ended) && (await this.load(id)).state;
+    } finally {
+      known.abort();
+    }
     if (end?.status === 'compensated') throw new SagaExecutionError(end.failed.step, end.failed.error);
     return end?.status === 'completed' ? end.outputs : undefined;
   }

@@ -29,12 +29,19 @@ export class DeadLetterBox {
     for (const { partition } of rows) this.parked.add(partition);
   }
 
-  /** Adds a letter in the caller's transaction; the caller marks the partition once that has committed. */
+  /**
+   * Adds a letter in the caller's transaction; the caller marks the partition once that has committed. One that is told
+   * again, since the checkpoint stood before it, is not doubled; replayed once and failing now, it is open again.
+   */
   async put(client: PoolClient, event: StoredEvent, partition: string, failure?: { error: unknown; attempts: number }) {
     await client.query(
       `insert into subscriptions.dead_letters
          (subscription, position, event_id, event_type, partition, state, error, attempts)
-       values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing`,
+       values ($1, $2, $3, $4, $5, $6, $7, $8)
+       on conflict (subscription, position) do update set
+         state = excluded.state, error = excluded.error, attempts = excluded.attempts, since = excluded.since,
+         replay_requested_by = null, resolved_by = null, resolved_at = null
+       where dead_letters.state = 'replayed' and excluded.state = 'failed'`,
       [
         this.subscription,
         event.position,

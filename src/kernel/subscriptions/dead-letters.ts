@@ -48,7 +48,8 @@ export class DeadLetters {
   async get(subscription: string, position: number): Promise<DeadLetter> {
     const { rows } = await this.database.pool.query<DeadLetter>(
       `select ${columns} from subscriptions.dead_letters d where subscription = $1 and d.position = $2`,
-      [subscription, position],
+      // beyond what the log can reach there is nothing, and nothing that a bigint could hold either
+      [subscription, Number.isSafeInteger(position) ? position : 0],
     );
     if (rows[0]) return rows[0];
     throw new DomainError('not-found', 'dead-letter-unknown', `${subscription} has no dead letter at ${position}.`);

@@ -6,17 +6,22 @@ export class Fenced extends Error {
   override readonly name = 'Fenced';
 
   constructor(subscription: string) {
-    super(`Another process runs ${subscription} now`);
+    super(`${subscription} went on without this worker, which starts anew from its checkpoint`);
   }
 }
 
-/** Moves the checkpoint, unless somebody else holds the lease by now: then the whole transaction is undone. */
-export async function moveCheckpoint(client: PoolClient, lease: Lease, position: number): Promise<void> {
+/**
+ * Moves the checkpoint, unless somebody else holds the lease by now: then the whole transaction is undone.
+ *
+ * With `from` also unless it stands elsewhere: a commit whose answer was lost has moved it already, and a crash of the
+ * server takes commits that did not wait for the disk back. Either way the worker has to start from what is stored.
+ */
+export async function moveCheckpoint(client: PoolClient, lease: Lease, position: number, from?: number): Promise<void> {
   const moved = await client.query({
     name: 'subscriptions.checkpoint',
     text: `update subscriptions.checkpoints set position = $4, updated_at = clock_timestamp()
-           where name = $1 and segment = $2 and epoch = $3`,
-    values: [lease.name, lease.segment, lease.epoch, position],
+           where name = $1 and segment = $2 and epoch = $3 and position = coalesce($5, position)`,
+    values: [lease.name, lease.segment, lease.epoch, position, from],
   });
   if (moved.rowCount === 0) throw new Fenced(lease.name);
 }

@@ -27,8 +27,9 @@ export class ProjectionRunner extends Runner {
     this.types = new Set(projection.eventTypes);
   }
 
-  protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
-    const { tail } = this.deps;
+  protected async run(lease: Lease, abort: AbortController): Promise<void> {
+    const { tail, retry } = this.deps;
+    const { signal } = abort;
     const replays = new Set<string>();
     let wake = () => {};
     const polling = this.pollReplays((partition) => {
@@ -37,16 +38,22 @@ export class ProjectionRunner extends Runner {
     }, signal);
     let limit = page;
     let attempt = 0;
+    let pauses = 0;
+    /** A batch up to here failed as a whole: somewhere before it, or at it, is the guilty event. */
+    let suspect = 0;
     let saved = lease.position;
     while (!signal.aborted) {
       for (const partition of replays) {
         replays.delete(partition);
         await this.replay(lease, partition);
       }
-      const events = await this.read(limit);
+      const events = await this.read(this.position, limit, signal);
       const last = events.at(-1)?.position;
       if (last === undefined) {
-        if (await this.caughtUp(lease)) break;
+        if (await this.caughtUp(lease)) {
+          abort.abort();
+          return polling;
+        }
         const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
         if (saved === this.position) {
           await Promise.race(news);
@@ -62,25 +69,29 @@ export class ProjectionRunner extends Runner {
         continue;
       }
       try {
-        await this.apply(lease, relevant, last);
+        await this.apply(lease, relevant, saved, last);
         saved = last;
         this.advance(last);
         this.tally(relevant.length);
-        limit = Math.min(limit * 2, page);
-        attempt = 0;
+        pauses = 0;
+        if (last >= suspect) limit = Math.min(limit * 2, page);
+        attempt = last >= suspect || limit === 1 ? 0 : retry.attempts - 1;
       } catch (error) {
         if (error instanceof Fenced) throw error;
         attempt += this.isEventsFault(error) ? 1 : 0;
         this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
-        if (attempt >= this.deps.retry.attempts && limit > 1) {
-          // Halve until the guilty event stands alone; it gets the full number of tries again.
-          limit = Math.max(1, events.length >> 1);
-          attempt = limit > 1 ? attempt - 1 : 0;
-        } else if (attempt >= this.deps.retry.attempts) {
-          await this.bury(lease, relevant[0]!, { error, attempts: attempt });
+        if (attempt < retry.attempts) {
+          await this.backOff(++pauses, error, signal);
+        } else if (relevant.length > 1) {
+          // Halve, without further pauses, until the guilty event stands alone; it gets the full number of tries again.
+          suspect = last;
+          limit = events.length >> 1;
+          attempt = limit > 1 ? retry.attempts - 1 : 0;
+        } else {
+          await this.bury(lease, relevant[0]!, saved, { error, attempts: attempt });
+          saved = this.position;
           attempt = 0;
         }
-        await this.backOff(Math.max(attempt, 1), error, signal);
       }
     }
     await this.save(lease, saved);
@@ -104,20 +115,11 @@ export class ProjectionRunner extends Runner {
     });
   }
 
-  private async read(limit: number): Promise<readonly StoredEvent[]> {
-    try {
-      return await this.deps.tail.read(this.position, limit);
-    } catch (error) {
-      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
-      return [];
-    }
-  }
-
   /** @returns the position that is stored now */
   private async save(lease: Lease, saved: number): Promise<number> {
     const { position } = this;
     try {
-      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position));
+      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position, saved));
       return position;
     } catch (error) {
       if (error instanceof Fenced) throw error;
@@ -125,20 +127,25 @@ export class ProjectionRunner extends Runner {
     }
   }
 
-  private async apply(lease: Lease, relevant: readonly StoredEvent[], last: number): Promise<void> {
+  private async apply(lease: Lease, relevant: readonly StoredEvent[], saved: number, last: number): Promise<void> {
     const parked = (event: StoredEvent) => this.letters.parked.has(this.partitionOf(event));
     const flowing = relevant.filter((event) => !parked(event));
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, last);
+      await moveCheckpoint(client, lease, last, saved);
       for (const event of relevant) if (parked(event)) await this.letters.put(client, event, this.partitionOf(event));
       if (flowing.length > 0) await this.projection.project(flowing, client, this.table);
     });
   }
 
-  private async bury(lease: Lease, event: StoredEvent, failure: { error: unknown; attempts: number }): Promise<void> {
+  private async bury(
+    lease: Lease,
+    event: StoredEvent,
+    saved: number,
+    failure: { error: unknown; attempts: number },
+  ): Promise<void> {
     const partition = this.partitionOf(event);
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, event.position);
+      await moveCheckpoint(client, lease, event.position, saved);
       await this.letters.put(client, event, partition, failure);
     });
     this.letters.parked.add(partition);

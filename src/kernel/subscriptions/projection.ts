@@ -104,6 +104,12 @@ export abstract class FoldedView<Row extends object> implements Projection {
          where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = '' and attname <> $2`,
         [this.options.table, this.options.key],
       )
-      .then(({ rows }) => rows.map((row) => row.name)));
+      .then(
+        ({ rows }) => rows.map((row) => row.name),
+        (error: unknown) => {
+          this.known = undefined;
+          throw error;
+        },
+      ));
   }
 }

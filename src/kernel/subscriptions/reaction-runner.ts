@@ -28,22 +28,25 @@ export class ReactionRunner extends Runner {
     super(metadata.name, share, deps);
   }
 
-  protected async run(lease: Lease, signal: AbortSignal): Promise<void> {
+  protected async run(lease: Lease, abort: AbortController): Promise<void> {
+    const { signal } = abort;
     // ascending, since events enter in log order
     const inHand = new Set<number>();
     const chains = new Map<string, Promise<void>>();
     let read = lease.position;
     let failure: Error | undefined;
     let wake = () => {};
-    const saver = this.saver(lease, (error) => {
-      failure = error;
-      wake();
-    });
+    signal.addEventListener('abort', () => wake(), { once: true });
+    const fail = (error: Error) => {
+      failure ??= error;
+      abort.abort();
+    };
+    const saver = this.saver(lease, fail);
 
     const enqueue = (partition: string, task: () => Promise<void>): void => {
       const chain: Promise<void> = (chains.get(partition) ?? Promise.resolve())
-        .then(() => (failure === undefined ? task() : undefined))
-        .catch((error: Error) => void (failure ??= error))
+        .then(() => (signal.aborted ? undefined : task()))
+        .catch(fail)
         .finally(() => {
           if (chains.get(partition) === chain) chains.delete(partition);
           wake();
@@ -58,20 +61,21 @@ export class ReactionRunner extends Runner {
     // in the partition's own chain, so that what happens meanwhile stays behind it
     const polling = this.pollReplays((partition) => enqueue(partition, () => this.replay(lease, partition)), signal);
 
-    while (!signal.aborted && failure === undefined) {
-      const events = await this.read(read);
+    while (!signal.aborted) {
+      const events = await this.read(read, page, signal);
       if (events.length === 0) {
-        await Promise.race([this.deps.tail.wait(read, signal), new Promise<void>((resolve) => (wake = resolve))]);
+        const news = this.deps.tail.wait(read, signal);
+        // also woken by whatever ends: not to wait for news a second time beside the first
+        while (this.deps.tail.head <= read && !signal.aborted) {
+          await Promise.race([news, new Promise<void>((resolve) => (wake = resolve))]);
+        }
         continue;
       }
       for (const event of events) {
-        while (inHand.size >= windowSize && !signal.aborted && failure === undefined) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-            signal.addEventListener('abort', () => resolve(), { once: true });
-          });
+        while (inHand.size >= windowSize && !signal.aborted) {
+          await new Promise<void>((resolve) => (wake = resolve));
         }
-        if (signal.aborted || failure !== undefined) break;
+        if (signal.aborted) break;
         read = event.position;
         if (!this.metadata.events.has(event.eventType) || !this.isMine(event)) continue;
         inHand.add(event.position);
@@ -104,25 +108,17 @@ export class ReactionRunner extends Runner {
     return typeof value === 'string' ? value : event.aggregateId;
   }
 
-  private async read(after: number): Promise<readonly StoredEvent[]> {
-    try {
-      return await this.deps.tail.read(after, page);
-    } catch (error) {
-      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
-      return [];
-    }
-  }
-
   /** @returns true when the event is done with: handled, or kept as a dead letter */
   private async handle(lease: Lease, event: StoredEvent, partition: string, signal: AbortSignal): Promise<boolean> {
-    for (let attempt = 1; !signal.aborted;) {
+    for (let attempt = 1, pauses = 1; !signal.aborted; pauses++) {
       try {
         if (this.letters.parked.has(partition)) await this.bury(lease, event, partition);
         else await this.deliver(event);
         return true;
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        this.logger.warn(
+        // an open breaker or a lost database has been reported already, once and not for every event that meets it
+        this.logger[this.isEventsFault(error) ? 'warn' : 'debug'](
           `${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`,
         );
         try {
@@ -133,7 +129,7 @@ export class ReactionRunner extends Runner {
         } catch (notBuried) {
           if (notBuried instanceof Fenced) throw notBuried;
         }
-        await this.backOff(attempt, error, signal);
+        await this.backOff(pauses, error, signal);
         if (this.isEventsFault(error)) attempt++;
       }
     }
@@ -160,6 +156,8 @@ export class ReactionRunner extends Runner {
   ): Promise<void> {
     await this.deps.database.relaxedTransaction(async (client) => {
       await assertLease(client, lease);
+      // The checkpoint is written later, and must not come to stand behind a letter that a crash of the server took.
+      await client.query('set local synchronous_commit to on');
       await this.letters.put(client, event, partition, failure);
     });
     this.letters.parked.add(partition);

@@ -24,10 +24,10 @@ export class RebuildRunner extends ProjectionRunner {
     super(rebuildOf(metadata.name), projection, { segment: 0, segments: 1 }, deps, shadowOf(projection.table));
   }
 
-  protected override async run(lease: Lease, signal: AbortSignal): Promise<void> {
+  protected override async run(lease: Lease, abort: AbortController): Promise<void> {
     if (lease.position === 0) await this.begin(lease);
     this.logger.log(`Building ${this.projection.table} anew, from ${lease.position} on`);
-    await super.run(lease, signal);
+    await super.run(lease, abort);
   }
 
   private async begin(lease: Lease): Promise<void> {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { isConnectionError } from '../database/connection-errors';
@@ -47,6 +48,7 @@ export abstract class Runner implements LeaseHolder {
   private abort = new AbortController();
   private running: Promise<void> = Promise.resolve();
   private done = 0;
+  private stopped = false;
 
   constructor(
     readonly name: string,
@@ -75,8 +77,11 @@ export abstract class Runner implements LeaseHolder {
   }
 
   claimed(lease: Lease): void {
+    if (this.stopped) return;
     const abort = (this.abort = new AbortController());
-    this.running = this.running.then(() => this.work(lease, abort.signal));
+    // each event that waits for its next try listens
+    setMaxListeners(0, abort.signal);
+    this.running = this.running.then(() => this.work(lease, abort));
   }
 
   lost(): void {
@@ -85,6 +90,7 @@ export abstract class Runner implements LeaseHolder {
 
   /** Finishes what is in hand, writes the checkpoint and stops. */
   async stop(): Promise<void> {
+    this.stopped = true;
     this.abort.abort();
     await this.running;
   }
@@ -99,7 +105,7 @@ export abstract class Runner implements LeaseHolder {
   protected abstract partitionOf(event: StoredEvent): string;
 
   /** Reads on until told to stop; throws only what makes this worker unfit to go on. */
-  protected abstract run(lease: Lease, signal: AbortSignal): Promise<void>;
+  protected abstract run(lease: Lease, abort: AbortController): Promise<void>;
 
   /** Handles one letter anew, together with marking it as replayed. */
   protected abstract redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void>;
@@ -113,6 +119,17 @@ export abstract class Runner implements LeaseHolder {
     this.handled += events;
   }
 
+  /** The log from behind `after` on; nothing, after a pause, while it cannot be read. */
+  protected async read(after: number, limit: number, signal: AbortSignal): Promise<readonly StoredEvent[]> {
+    try {
+      return await this.deps.tail.read(after, limit);
+    } catch (error) {
+      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+      await this.backOff(4, error, signal);
+      return [];
+    }
+  }
+
   protected advance(position: number): void {
     this.done = position;
     for (const waiter of this.waiters) {
@@ -122,11 +139,14 @@ export abstract class Runner implements LeaseHolder {
     }
   }
 
-  /** Pauses before the next try. `retryAfterMs` of the error, such as an open circuit breaker's, takes precedence. */
+  /**
+   * Pauses before the next try. `retryAfterMs` of the error, such as an open circuit breaker's, takes precedence; but
+   * a half-open one names the worst case, which outlasts the outage by far: so ask again sooner.
+   */
   protected async backOff(attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
     const { backoffMs, maxBackoffMs } = this.deps.retry;
     const ceiling = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 20), maxBackoffMs);
-    const ms = retryAfterMs(error) ?? ceiling * (0.5 + Math.random() / 2);
+    const ms = Math.min(retryAfterMs(error) ?? ceiling, maxBackoffMs) * (0.5 + Math.random() / 2);
     await delay(ms, undefined, { signal }).catch(() => undefined);
   }
 
@@ -157,6 +177,7 @@ export abstract class Runner implements LeaseHolder {
       if (signal.aborted || this.letters.parked.size === 0) continue;
       try {
         const waiting = await this.letters.waiting();
+        if (signal.aborted) return;
         for (const partition of this.letters.parked) {
           if (!waiting.has(partition) && this.hasPartition(partition)) due(partition);
         }
@@ -170,18 +191,21 @@ export abstract class Runner implements LeaseHolder {
     return this.segments === 1 || hash(partition) % this.segments === this.segment;
   }
 
-  private async work(lease: Lease, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
+  private async work(lease: Lease, abort: AbortController): Promise<void> {
+    if (abort.signal.aborted) return;
     try {
       await this.letters.open();
       this.lease = lease;
-      this.done = lease.position;
-      await this.run(lease, signal);
+      // also for those who wait already: there may be nothing to read
+      this.advance(lease.position);
+      await this.run(lease, abort);
     } catch (error) {
       if (error instanceof Fenced) this.logger.log(error.message);
       else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
       this.deps.forget(this);
     } finally {
+      // also when it failed: nothing of it may act under the old lease
+      abort.abort();
       this.lease = undefined;
     }
   }

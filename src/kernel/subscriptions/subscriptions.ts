@@ -1,4 +1,10 @@
-import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
 import { DiscoveryService } from '@nestjs/core';
 import { currentContext } from '../context';
 import { Database } from '../database/database';
@@ -45,7 +51,7 @@ const rateWindowMs = 10_000;
 
 /** Finds all projections and reactions of the app, and runs those that this process may. */
 @Injectable()
-export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutdown {
+export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new Logger('Subscriptions');
   private readonly runners: Runner[] = [];
   /** Idle but while there is a checkpoint of their name: see {@link rebuild}. */
@@ -85,7 +91,8 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
     this.sampling.unref();
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** Before, since on shutdown the connections close, which finishing what is in hand needs. */
+  async beforeApplicationShutdown(): Promise<void> {
     clearInterval(this.sampling);
     await Promise.all([...this.runners, ...this.rebuilds].map((runner) => runner.stop()));
     await this.leases.stop();
@@ -119,10 +126,14 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
   }
 
   /**
-   * The next event that matches, or undefined after `timeoutMs`. Hears only what happens while this process lives:
+   * The next event that matches, or undefined after `timeoutMs` or when nobody waits any more (`signal`). Hears only what happens while this process lives:
    * for whoever waits at a connection, never for work that has to be done.
    */
-  next(matches: (event: StoredEvent) => boolean, timeoutMs: number): Promise<StoredEvent | undefined> {
+  next(
+    matches: (event: StoredEvent) => boolean,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<StoredEvent | undefined> {
     return new Promise((resolve) => {
       const finish = (event?: StoredEvent) => {
         stop();
@@ -131,6 +142,7 @@ export class Subscriptions implements OnApplicationBootstrap, OnApplicationShutd
       };
       const stop = this.tail.listen((event) => matches(event) && finish(event));
       const timer = setTimeout(finish, timeoutMs);
+      signal?.addEventListener('abort', () => finish(), { once: true });
     });
   }
 

@@ -9,6 +9,7 @@ import {
   IsEmail,
   IsIn,
   IsInt,
+  IsObject,
   IsOptional,
   IsString,
   IsUUID,
@@ -18,11 +19,15 @@ import {
   MaxDate,
   MaxLength,
   Min,
+  MinDate,
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
+
+/** Earlier ones have a form in JavaScript that Postgres does not read. */
+const yearOne = new Date('0001-01-01T00:00:00Z');
 
 /** Ids are compared with those in the log, which are in small letters. */
 const SmallLetters = () =>
@@ -42,6 +47,7 @@ export class LineRequest {
 
   /** Instead of the catalogue's price (staff). */
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => Money)
   unitPrice?: Money;
@@ -98,6 +104,7 @@ export class CreateOrderRequest {
   lines: LineRequest[] = [];
 
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => AddressRequest)
   shippingAddress?: AddressRequest;
@@ -130,6 +137,7 @@ export class CreateOrderRequest {
 
   /** Instead of an account (staff). */
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => GuestRequest)
   guest?: GuestRequest;
@@ -138,6 +146,7 @@ export class CreateOrderRequest {
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
 }
@@ -277,12 +286,14 @@ export class ListOrdersQuery extends PageQuery {
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   createdFrom?: Date;
 
   /** Recorded before, RFC 3339. */
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   createdTo?: Date;
 
   /** Integer minor units. */
@@ -290,6 +301,7 @@ export class ListOrdersQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   minTotalMinor?: number;
 
   /** Integer minor units. */
@@ -297,6 +309,7 @@ export class ListOrdersQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   maxTotalMinor?: number;
 
   /** A leading minus: from the greatest down. */

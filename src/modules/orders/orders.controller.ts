@@ -258,7 +258,7 @@ export class OrdersController {
   ): Promise<Page<OrderEventResponse>> {
     await this.show(id, me);
     const [version] = readCursor(after, 'number') ?? [0];
-    const stored = await this.events.getEvents(id, Number(version) + 1);
+    const stored = await this.events.getEvents(id, Math.min(Number(version) + 1, maxVersion));
     const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => event);
     return pageOf(events, limit, (event) => [event.version]);
   }
@@ -290,6 +290,9 @@ export class OrdersController {
     return this.queries.execute(new GetOrder(orderId, by(me)));
   }
 }
+
+/** A Postgres integer. */
+const maxVersion = 2_147_483_647;
 
 function by(me: Principal): By {
   return { userId: me.userId, staff: isStaff(me) };

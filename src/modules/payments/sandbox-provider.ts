@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
-import { InjectDataSource } from '@nestjs/typeorm';
-import { DataSource } from 'typeorm';
+import { Database } from '../../kernel/database/database';
 import { newId } from '../../kernel/ids';
 import { type ChargeRequest, type ChargeResult, PaymentProvider, type RefundRequest } from './payment-provider';
 
@@ -34,7 +33,8 @@ interface Entry {
 export class SandboxProvider extends PaymentProvider {
   private readonly seen = new Set<string>();
 
-  constructor(@InjectDataSource() private readonly dataSource: DataSource) {
+  /** Not over TypeORM's connections: while stock waits for its locks they are taken, and a bank would not notice. */
+  constructor(private readonly database: Database) {
     super();
   }
 
@@ -62,20 +62,21 @@ export class SandboxProvider extends PaymentProvider {
   async refund({ key, chargeKey }: RefundRequest): Promise<{ reference: string }> {
     const known = await this.find(key);
     if (known) return known;
-    const [charge] = await this.dataSource.query<{ outcome: string; amount_minor: string; currency: string }[]>(
+    const { rows } = await this.database.pool.query<{ outcome: string; amount_minor: string; currency: string }>(
       `select outcome, amount_minor, currency from payments.sandbox_ledger where key = $1`,
       [chargeKey],
     );
+    const [charge] = rows;
     if (charge?.outcome !== 'charged') throw new Error(`There is no charge ${chargeKey} to refund`);
     return this.write('refund', key, chargeKey, 'refunded', Number(charge.amount_minor), charge.currency);
   }
 
   private async find(key: string): Promise<Entry | undefined> {
-    const [entry] = await this.dataSource.query<Entry[]>(
+    const { rows } = await this.database.pool.query<Entry>(
       'select outcome, reference from payments.sandbox_ledger where key = $1',
       [key],
     );
-    return entry;
+    return rows[0];
   }
 
   private async write(
@@ -86,7 +87,7 @@ export class SandboxProvider extends PaymentProvider {
     amountMinor: number,
     currency: string,
   ): Promise<Entry> {
-    await this.dataSource.query(
+    await this.database.pool.query(
       `insert into payments.sandbox_ledger (key, kind, charge_key, outcome, amount_minor, currency, reference)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict (key) do nothing`,
       [key, kind, chargeKey, outcome, amountMinor, currency, `sandbox_${newId()}`],

@@ -1,9 +1,10 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import {
   IsBoolean,
   IsInt,
-  IsNotEmpty,
+  IsObject,
   IsOptional,
   IsString,
   Length,
@@ -30,8 +31,8 @@ export class CreateProductRequest {
   @MaxLength(5000)
   description: string = '';
 
+  @IsObject()
   @ValidateNested()
-  @IsNotEmpty()
   @Type(() => Money)
   price!: Money;
 }
@@ -47,6 +48,7 @@ export class UpdateProductRequest {
   description?: string;
 
   @IsOptional()
+  @IsObject()
   @ValidateNested()
   @Type(() => Money)
   price?: Money;
@@ -72,6 +74,7 @@ export class ListProductsQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   minPriceMinor?: number;
 
   /** Integer minor units. */
@@ -79,6 +82,7 @@ export class ListProductsQuery extends PageQuery {
   @Type(() => Number)
   @IsInt()
   @Min(0)
+  @Max(Number.MAX_SAFE_INTEGER)
   maxPriceMinor?: number;
 
   /** true: only what can be had now; false: only what cannot. */
@@ -95,8 +99,9 @@ export class ListProductsQuery extends PageQuery {
 }
 
 export class AdjustStockRequest {
-  /** How many come in or, negative, go out.
-   * @example 100 */
+  /** How many come in or, negative, go out. */
+  // in full: Nest's plugin leaves a member out when one of its decorators has a negative number
+  @ApiProperty({ type: 'integer', minimum: -1_000_000_000, maximum: 1_000_000_000, example: 100 })
   @IsInt()
   @Min(-1_000_000_000)
   @Max(1_000_000_000)

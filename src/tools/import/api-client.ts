@@ -68,7 +68,7 @@ export class ApiClient {
   }
 
   /** @throws ImportError when nobody answers, the answer makes no sense, or the password is wrong */
-  async signIn(): Promise<void> {
+  private async signIn(): Promise<void> {
     await (this.token ??= this.fetchToken());
   }
 

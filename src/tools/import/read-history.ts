@@ -35,6 +35,11 @@ export interface Invoice {
   readonly lines: readonly SoldLine[];
 }
 
+/** In integer minor units. */
+export function totalOf({ lines }: Invoice): number {
+  return lines.reduce((total, { quantity, unitPriceMinor }) => total + quantity * unitPriceMinor, 0);
+}
+
 /** A stock code that is sold at least once. Codes differ by case: 85123a is not 85123A. */
 export interface Goods {
   readonly sku: string;
@@ -194,8 +199,7 @@ function openInvoice(row: Row, line: number, bad: (what: string) => ImportError)
   if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(InvoiceDate) || Number.isNaN(at.valueOf())) {
     throw bad(`InvoiceDate is "${InvoiceDate}", but must be RFC 3339, such as 2010-12-01T08:26:00Z`);
   }
-  // becomes part of an e-mail address
-  if (!/^[\w.-]{0,40}$/.test(CustomerID)) throw bad(`CustomerID is "${CustomerID}", but must be letters and digits`);
+  if (!/^\d{0,40}$/.test(CustomerID)) throw bad(`CustomerID is "${CustomerID}", but must be a whole number`);
   return {
     invoiceNo,
     orderedAt: at.toISOString(),

@@ -1,60 +1,46 @@
 import { writeFile } from 'node:fs/promises';
 import type { Check } from './check';
-import type { Failure, Summary } from './importer';
+import type { Summary } from './importer';
 import { ImportError } from './import-error';
 import { formatMinor } from './money';
 import { duration } from './progress';
 import type { History } from './read-history';
+import type { Failure } from './replay';
 
 /** What the file holds, for people. */
 export function describeHistory(history: History, currency: string): string {
-  const { orders, creditNotes, unsellable, dropped } = history;
+  const { orders, orderLineCount, totalMinor, products, customers, creditNotes, unsellable, dropped } = history;
   const guests = orders.filter(({ customerId }) => customerId === undefined).length;
-  const reasons = countBy(dropped, ({ reason }) => reason);
+  const credit = formatMinor(creditNotes.totalMinor, currency);
+  const reasons = group(dropped, ({ reason }) => reason);
   return table([
-    ['In the file', `${number(history.lineCount)} lines of ${number(history.invoiceCount)} invoices`],
-    [
-      '  to import',
-      `${number(orders.length)} orders, ${number(history.orderLineCount)} lines, ${formatMinor(history.totalMinor, currency)}`,
-    ],
-    [
-      '',
-      `${number(history.products.length)} products, ${number(history.customers.length)} customers, ${number(guests)} orders of guests`,
-    ],
-    [
-      '  credit notes',
-      `${number(creditNotes.invoiceNos.length)}, ${formatMinor(creditNotes.totalMinor, currency)}: not imported`,
-    ],
-    ['  nothing to sell', `${number(unsellable.length)} invoices: not imported`],
+    ['In the file', `${count(history.lineCount, 'line')} of ${count(history.invoiceCount, 'invoice')}`],
+    ['  to import', sales(orders.length, orderLineCount, formatMinor(totalMinor, currency))],
+    ['', `${parties(products.length, customers.length)}, ${count(guests, 'order')} of guests`],
+    ['  credit notes', `${number(creditNotes.invoiceNos.length)}, ${credit}: not imported`],
+    ['  nothing to sell', `${count(unsellable.length, 'invoice')}: not imported`],
     ['  dropped lines', number(dropped.length)],
-    ...[...reasons].map(([reason, count]) => ['', `${number(count)} ${reason}`] as const),
+    ...reasons.map(([reason, lines]) => ['', `${number(lines.length)} ${reason}`] as const),
   ]);
 }
 
 /** What became of it. */
 export function describeOutcome(summary: Summary): string {
-  const { orders, currency, ordersMs, failures, foreignProducts } = summary;
+  const { orders, products, customers, currency, durationMs, ordersMs, failures, foreignProducts } = summary;
   const seconds = ordersMs / 1000;
   const rates = `${rate(orders.completed / seconds)} orders/s, ${rate(orders.lines / seconds)} lines/s`;
   const lines = [
     table([
-      [
-        'On the server',
-        `${number(orders.completed)} orders completed, ${number(orders.lines)} lines, ${formatMinor(orders.totalMinor, currency)}`,
-      ],
-      ['', `${number(summary.products)} products, ${number(summary.customers)} customers`],
-      ['Time', `${duration(summary.durationMs / 1000)}, of which orders ${duration(seconds)} (${rates})`],
+      ['On the server', sales(orders.completed, orders.lines, formatMinor(orders.totalMinor, currency))],
+      ['', parties(products, customers)],
+      ['Time', `${duration(durationMs / 1000)}, of which orders ${duration(seconds)} (${rates})`],
     ]),
   ];
   if (foreignProducts.length > 0) {
-    lines.push(
-      `${number(foreignProducts.length)} products were there before, so that their stock is not checked: ${some(foreignProducts)}`,
-    );
+    lines.push(`${count(foreignProducts.length, 'product')} of others, stock not checked: ${some(foreignProducts)}`);
   }
-  for (const [reason, count] of countBy(failures, ({ what, reason }) => `${what}: ${reason}`)) {
-    lines.push(
-      `FAILED  ${count > 1 ? `${number(count)} × ` : ''}${reason} (${some(failures.filter((each) => sameAs(reason, each)).map(({ id }) => id))})`,
-    );
+  for (const [reason, failed] of group(failures, ({ what, reason }) => `${what}: ${reason}`)) {
+    lines.push(`FAILED  ${number(failed.length)} × ${reason} (${some(failed.map(({ id }) => id))})`);
   }
   if (summary.check) lines.push('', describeCheck(summary.check, currency));
   return lines.join('\n');
@@ -83,14 +69,9 @@ export async function writeReport(
 ): Promise<void> {
   const rows = [
     ['line', 'invoice', 'stockCode', 'quantity', 'unitPrice', 'reason'],
-    ...dropped.map((each) => [
-      String(each.line),
-      each.invoiceNo,
-      each.stockCode,
-      each.quantity,
-      each.unitPrice,
-      each.reason,
-    ]),
+    ...dropped.map(({ line, ...what }) => {
+      return [String(line), what.invoiceNo, what.stockCode, what.quantity, what.unitPrice, what.reason];
+    }),
     ...unsellable.map((invoiceNo) => ['', invoiceNo, '', '', '', 'invoice without a sellable line']),
     ...failures.map(({ what, id, reason }) => {
       return ['', what === 'order' ? id : '', what === 'product' ? id : '', '', '', `${what} ${id}: ${reason}`];
@@ -109,10 +90,16 @@ function csv(cell: string): string {
   return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }
 
-function countBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
-  return new Map([...counts].sort(([, a], [, b]) => b - a));
+/** The largest group first. */
+function group<T>(items: readonly T[], keyOf: (item: T) => string): (readonly [string, T[]])[] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const members = groups.get(key) ?? [];
+    groups.set(key, members);
+    members.push(item);
+  }
+  return [...groups].sort(([, a], [, b]) => b.length - a.length);
 }
 
 function table(rows: readonly (readonly [string, string])[]): string {
@@ -120,8 +107,12 @@ function table(rows: readonly (readonly [string, string])[]): string {
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
 }
 
-const sameAs = (group: string, { what, reason }: Failure) => group === `${what}: ${reason}`;
-const some = (ids: readonly string[]) =>
-  ids.length > 5 ? `${ids.slice(0, 5).join(', ')} and ${number(ids.length - 5)} more` : ids.join(', ');
 const number = (value: number) => value.toLocaleString('en-GB');
+const count = (value: number, noun: string) => `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
 const rate = (value: number) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : '0');
+const sales = (orders: number, lines: number, total: string) =>
+  `${count(orders, 'order')}, ${count(lines, 'line')}, ${total}`;
+const parties = (products: number, customers: number) =>
+  `${count(products, 'product')}, ${count(customers, 'customer')}`;
+const some = (ids: readonly string[]) =>
+  ids.slice(0, 5).join(', ') + (ids.length > 5 ? ` and ${number(ids.length - 5)} more` : '');

@@ -252,11 +252,12 @@ describe('the event store', () => {
     });
 
     it('when the line broke after the commit and before the answer', async () => {
-      const pool = opened.database.pool;
+      const { pool } = opened.database;
+      const query = pool.query.bind(pool) as (config: unknown) => Promise<unknown>;
       let broken = false;
       const flaky = {
-        async query(config: never) {
-          const result = await pool.query(config);
+        async query(config: unknown) {
+          const result = await query(config);
           if (broken) return result;
           broken = true;
           throw new Error('Connection terminated unexpectedly');

@@ -9,13 +9,14 @@ export const appliedTable = `
 
 @ProjectionOf('test.applied')
 export class Applied implements Projection {
+  readonly table = 'test_view.applied';
   readonly eventTypes = ['thing.happened'];
   /** What the test wants to happen before the view is written. */
   before: (events: readonly StoredEvent[], view: PoolClient) => void | Promise<void> = () => undefined;
 
-  async project(events: readonly StoredEvent[], view: PoolClient): Promise<void> {
+  async project(events: readonly StoredEvent[], view: PoolClient, table: string): Promise<void> {
     await this.before(events, view);
-    await view.query('insert into test_view.applied (position, n) select * from unnest($1::bigint[], $2::integer[])', [
+    await view.query(`insert into ${table} (position, n) select * from unnest($1::bigint[], $2::integer[])`, [
       events.map((event) => event.position),
       events.map((event) => event.payload['n']),
     ]);

@@ -89,9 +89,19 @@ describe('creating an order', () => {
 describe('adding a line', () => {
   const add = { type: 'add-line', by: ada, line: pot, currency: 'EUR' } as const;
 
-  it('adds it', () => order(created).when(add).then({ type: 'order.item-added', orderId, line: pot }));
+  it('adds it', () => order(created).when(add).then({ type: 'order.item-added', orderId, line: pot, currency: 'EUR' }));
   it('is quiet on repeat', () =>
-    order(created, { type: 'order.item-added', orderId, line: pot }).when(add).thenNothing());
+    order(created, { type: 'order.item-added', orderId, line: pot, currency: 'EUR' }).when(add).thenNothing());
+  it('lets the first line settle the currency', () => {
+    const added: OrderEvent = { type: 'order.item-added', orderId, line: pot, currency: 'USD' };
+    order(empty)
+      .when({ ...add, currency: 'USD' })
+      .then(added);
+    expect(fold(orderDecider, [empty, added])).toMatchObject({ currency: 'USD' });
+    order(empty, added)
+      .when({ ...add, line: tea })
+      .thenRefused('mixed-currency');
+  });
   it('refuses another currency', () =>
     order(created)
       .when({ ...add, currency: 'USD' })
@@ -450,7 +460,7 @@ describe('any sequence of commands', () => {
   it('folds any events, also such as could not have happened', () => {
     const anyEvent = fc.constantFrom<OrderEvent>(
       created,
-      { type: 'order.item-added', orderId, line: pot },
+      { type: 'order.item-added', orderId, line: pot, currency: 'EUR' },
       { type: 'order.item-changed', orderId, lineId: 'cup', quantity: 2 },
       { type: 'order.item-removed', orderId, lineId: 'cup' },
       { type: 'order.shipping-address-set', orderId, address },

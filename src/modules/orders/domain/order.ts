@@ -74,7 +74,7 @@ export type OrderEvent =
         paymentMethod?: string;
       }
     >
-  | EventOf<'order.item-added', OrderFact & { line: Line }>
+  | EventOf<'order.item-added', OrderFact & { line: Line; currency: string }>
   | EventOf<'order.item-changed', OrderFact & { lineId: string; quantity: number }>
   | EventOf<'order.item-removed', OrderFact & { lineId: string }>
   | EventOf<'order.shipping-address-set', OrderFact & { address: Address }>
@@ -163,7 +163,7 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
         if (lines.length >= maxLines) throw invalid('too-many-lines', `An order has at most ${maxLines} lines.`);
         if (lines.length > 0 && command.currency !== currency) throw mixedCurrency(currency, command.currency);
         assertTotal([...lines, command.line]);
-        return [{ type: 'order.item-added', orderId, line: command.line }];
+        return [{ type: 'order.item-added', orderId, line: command.line, currency: command.currency }];
       }
       case 'change-line': {
         const { lines } = draft(order, 'change a line');
@@ -227,7 +227,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
     if (order.status === 'none') return order;
     switch (event.type) {
       case 'order.item-added':
-        return { ...order, lines: [...order.lines, event.line] };
+        // the first line settles it: until then the draft's currency is a guess
+        return { ...order, currency: event.currency, lines: [...order.lines, event.line] };
       case 'order.item-changed': {
         const { lineId, quantity } = event;
         return { ...order, lines: order.lines.map((line) => (line.lineId === lineId ? { ...line, quantity } : line)) };

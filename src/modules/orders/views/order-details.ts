@@ -10,6 +10,7 @@ import type {
   PaymentFailed,
   PaymentRefunded,
   PaymentRequested,
+  PaymentVoided,
 } from '../../payments/contracts/payment-events';
 import type {
   ShipmentCancelled,
@@ -62,6 +63,7 @@ type Folded =
   | EventOf<'payment.requested', PaymentRequested>
   | EventOf<'payment.completed', PaymentCompleted>
   | EventOf<'payment.failed', PaymentFailed>
+  | EventOf<'payment.voided', PaymentVoided>
   | EventOf<'payment.refunded', PaymentRefunded>
   | EventOf<'shipment.created', ShipmentCreated>
   | EventOf<'shipment.dispatched', ShipmentDispatched>
@@ -76,6 +78,7 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
     'payment.requested',
     'payment.completed',
     'payment.failed',
+    'payment.voided',
     'payment.refunded',
     'shipment.created',
     'shipment.dispatched',
@@ -101,7 +104,7 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
     if (stored.aggregateType === 'order') row.version = stored.version;
     switch (event.type) {
       case 'order.item-added':
-        return withLines(row, [...row.lines, event.line]);
+        return withLines({ ...row, currency: event.currency }, [...row.lines, event.line]);
       case 'order.item-changed': {
         const { lineId, quantity } = event;
         return withLines(
@@ -143,6 +146,8 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
         return { ...row, payment_status: 'paid' };
       case 'payment.failed':
         return { ...row, payment_status: 'failed' };
+      case 'payment.voided':
+        return { ...row, payment_status: 'voided' };
       case 'payment.refunded':
         return { ...row, payment_status: 'refunded' };
       case 'shipment.created': {

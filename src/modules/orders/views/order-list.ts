@@ -40,7 +40,7 @@ export class OrderSummary {
   status!:
     'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';
 
-  paymentStatus!: 'none' | 'requested' | 'paid' | 'failed' | 'refunded';
+  paymentStatus!: 'none' | 'requested' | 'paid' | 'failed' | 'voided' | 'refunded';
 
   fulfilmentStatus!: 'none' | 'reserved' | 'created' | 'dispatched' | 'delivered' | 'cancelled';
 
@@ -111,7 +111,8 @@ export class ListOrdersHandler implements IQueryHandler<ListOrders> {
          and ($4::timestamptz is null or v.created_at >= $4) and ($5::timestamptz is null or v.created_at < $5)
          and ($6::bigint is null or v.total_minor >= $6) and ($7::bigint is null or v.total_minor <= $7)
          and ($8::uuid is null or (v.${column}, v.id) ${beyond} (
-           select a.${column}, a.id from orders.orders_view a where a.id = $8))
+           select a.${column}, a.id from orders.orders_view a
+           where a.id = $8 and ($1::uuid is null or a.customer_id = $1)))
        order by v.${column} ${order}, v.id ${order} limit $9`,
       [
         by.staff ? (filter.customerId ?? null) : by.userId,

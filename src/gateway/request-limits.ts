@@ -7,10 +7,14 @@ const maxDepth = 20;
 /** NUL, and halves of surrogate pairs: whole ones are one character under the u flag. */
 const unstorable = /[\0\p{Surrogate}]/u;
 
-/** Refuses bodies that nothing behind should have to bear: nested without end, or with text that cannot be stored. */
-export function limitBodies(fastify: FastifyInstance): void {
+/**
+ * Refuses what nothing behind should have to bear: bodies nested without end, text that cannot be stored, and members
+ * that every object has anyway, such as `constructor`, which validation does not see.
+ */
+export function limitRequests(fastify: FastifyInstance): void {
   fastify.addHook('preValidation', (request, _reply, done) => {
     try {
+      assertBearable(request.query);
       assertBearable(request.body);
       done();
     } catch (error) {
@@ -19,8 +23,8 @@ export function limitBodies(fastify: FastifyInstance): void {
   });
 }
 
-function assertBearable(body: unknown): void {
-  let level = [body];
+function assertBearable(part: unknown): void {
+  let level = [part];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > maxDepth) {
       throw new ProblemError(400, 'body-too-deep', `The body is nested more than ${maxDepth} levels deep.`);
@@ -31,6 +35,7 @@ function assertBearable(body: unknown): void {
       if (typeof value !== 'object' || value === null) continue;
       for (const [name, member] of Object.entries(value)) {
         assertText(name);
+        if (name in Object.prototype) throw new ProblemError(400, 'member-reserved', `${name} should not exist.`);
         next.push(member);
       }
     }
