@@ -76,7 +76,7 @@ export async function connect(url: string): Promise<Client> {
 export async function forgetEverything(tester: Client): Promise<void> {
   await tester.query(`
     alter table event_store.events disable trigger user;
-    truncate event_store.events, subscriptions.dead_letters, subscriptions.checkpoints, sagas.instances;
+    truncate event_store.events, event_store.snapshots, subscriptions.dead_letters, subscriptions.checkpoints, sagas.instances;
     alter table event_store.events enable trigger user`);
 }
 
