@@ -304,10 +304,19 @@ describe('being on call', () => {
 
     it('can be delivered again', async () => {
       const letter = letters.find(({ subscription }) => subscription === 'products.release-cancelled')!;
+      const plan = await staff.post(`${path(letter)}/replay?dryRun=true`);
+      expect(plan).toMatchObject({ status: 202, body: [{ position: letter.position, replayRequestedBy: null }] });
       const answer = await staff.post(`${path(letter)}/replay`);
-      expect(answer).toMatchObject({ status: 202, body: { replayRequestedBy: expect.stringMatching(/^user:/) } });
+      expect(answer).toMatchObject({ status: 202, body: [{ replayRequestedBy: expect.stringMatching(/^user:/) }] });
       for (let attempts = 2; attempts < 3;) attempts = (await staff.get(path(letter))).body['attempts'] as number;
       expect((await staff.get(path(letter))).body).toMatchObject({ state: 'failed', replayRequestedBy: null });
+    });
+
+    it('can be delivered again all at once', async () => {
+      const { body } = await staff.post(`${operations}/dead-letters/replay`, { subscription: 'orders.timeline' });
+      expect(body).toEqual({ requested: 1 });
+      const letter = letters.find(({ subscription }) => subscription === 'orders.timeline')!;
+      for (let attempts = 0; attempts < 3;) attempts = (await staff.get(path(letter))).body['attempts'] as number;
     });
 
     it('can be given up, with a reason, once', async () => {

@@ -55,11 +55,14 @@ export class DeadLetters {
     throw new DomainError('not-found', 'dead-letter-unknown', `${subscription} has no dead letter at ${position}.`);
   }
 
-  /** Has the letter's whole partition delivered anew, in order, by whoever runs the subscription. */
-  async requestReplay(subscription: string, position: number, by: string): Promise<DeadLetter> {
+  /**
+   * Has the letter's whole partition delivered anew, in order, by whoever runs the subscription.
+   *
+   * @returns what will be delivered
+   */
+  async requestReplay(subscription: string, position: number, by: string): Promise<DeadLetter[]> {
     const letter = await this.open(subscription, position);
-    await this.ask(subscription, letter.partition, by);
-    return this.get(subscription, position);
+    return this.ask(subscription, letter.partition, by);
   }
 
   /** What a replay of this letter would deliver, in order; delivers nothing. */
@@ -105,11 +108,12 @@ export class DeadLetters {
     );
   }
 
-  private async ask(subscription: string, partition: string, by: string): Promise<void> {
-    await this.database.pool.query(
-      `update subscriptions.dead_letters set replay_requested_by = $3
-       where subscription = $1 and partition = $2 and state in ('failed', 'parked')`,
+  private async ask(subscription: string, partition: string, by: string): Promise<DeadLetter[]> {
+    const { rows } = await this.database.pool.query<DeadLetter>(
+      `update subscriptions.dead_letters d set replay_requested_by = $3
+       where subscription = $1 and partition = $2 and state in ('failed', 'parked') returning ${columns}`,
       [subscription, partition, by],
     );
+    return rows.sort((a, b) => a.position - b.position);
   }
 }

@@ -163,13 +163,13 @@ export class OperationsController {
   @Post('dead-letters/:subscription/:position/replay')
   @HttpCode(202)
   @ApiProblems(400, 404, 409)
-  async replayDeadLetter(
+  replayDeadLetter(
     @Param('subscription') subscription: string,
     @Param('position', ParseIntPipe) position: number,
     @Query() { dryRun }: ReplayQuery,
   ): Promise<DeadLetterResponse[]> {
-    if (!dryRun) await this.deadLetters.requestReplay(subscription, position, currentContext().actor);
-    return this.deadLetters.planReplay(subscription, position);
+    if (dryRun) return this.deadLetters.planReplay(subscription, position);
+    return this.deadLetters.requestReplay(subscription, position, currentContext().actor);
   }
 
   /** Give it up, with a reason; what was parked behind it is delivered */
