@@ -123,14 +123,14 @@ const planted: readonly (readonly [what: string, statement: string, invariant: s
     'an order reserves what it is about, and holds it as long as it should',
   ],
   [
-    'a parcel too many',
+    'there is a parcel too many',
     `alter table shipping.shipments drop constraint shipments_order_id_key;
      insert into shipping.shipments select gen_random_uuid(), order_id, status, address, lines, tracking_number, version, created_at
      from shipping.shipments limit 1`,
     'an order has at most one shipment',
   ],
   [
-    'no parcel',
+    'there is no parcel',
     `delete from shipping.shipments where status = 'created'`,
     'a fulfilled order has a parcel, a cancelled one has none',
   ],
@@ -169,6 +169,36 @@ const planted: readonly (readonly [what: string, statement: string, invariant: s
     'a saga is shown as running',
     `update sagas.instances set status = 'running' where ctid = ${one('sagas.instances')}`,
     'sagas.instances is the fold of the log',
+  ],
+  [
+    'an id is used for two things',
+    `${defenceless} update event_store.events set aggregate_type = 'payment'
+     where event_type = 'order.submitted'`,
+    'an aggregate is of one type',
+  ],
+  [
+    'a command is appended in two parts',
+    `${defenceless} update event_store.events
+     set recorded_at = recorded_at + interval '1 s' where event_type = 'order.submitted'`,
+    'a command is appended once',
+  ],
+  [
+    'a saga leaves a step out',
+    `${defenceless} delete from event_store.events where event_type = 'saga.step-completed'
+     and payload ->> 'step' = 'processPayment'`,
+    'a completed saga has completed its steps',
+  ],
+  [
+    'a saga takes its first step back first',
+    `${defenceless} update event_store.events set payload = payload || jsonb_build_object('step',
+     case payload ->> 'step' when 'reserveInventory' then 'createShipment' when 'createShipment' then 'reserveInventory'
+     else payload ->> 'step' end) where event_type = 'saga.compensation-completed'`,
+    'steps are taken back in reverse order',
+  ],
+  [
+    'a reservation ends in silence',
+    `update products.reservations set status = 'committed' where status = 'active'`,
+    'a reservation is what its stream says',
   ],
   [
     'an event is put aside',
