@@ -1,5 +1,6 @@
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
 import { AppModule, type AppOptions } from './app.module';
 import { limitRequests } from './gateway/request-limits';
 import { AppLogger } from './gateway/logging';
@@ -20,6 +21,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     frameworkErrors: answerUnrouted,
   });
   openRequestContexts(adapter.getInstance());
+  endConnectionsAtClose(adapter.getInstance());
   limitRequests(adapter.getInstance());
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), adapter, {
     bufferLogs: true,
@@ -29,4 +31,13 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const { config } = options;
   if (config.DOCS ?? config.NODE_ENV !== 'production') serveDocs(app, openApi(app));
   return app;
+}
+
+/** A connection that is busy when the server closes falls idle later, and would be kept alive for a minute more. */
+function endConnectionsAtClose(fastify: FastifyInstance): void {
+  fastify.addHook('preClose', (done) => {
+    const timer = setInterval(() => fastify.server.closeIdleConnections(), 50);
+    fastify.server.once('close', () => clearInterval(timer));
+    done();
+  });
 }

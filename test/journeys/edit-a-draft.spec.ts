@@ -255,6 +255,8 @@ describe('editing a draft', () => {
       expect(added).toMatchObject({ status: 201, body: { total: { amountMinor: 900, currency: 'USD' } } });
       const placed = await ada.post(`${path}/submit`, {}, waiting);
       expect(placed.body).toMatchObject({ status: 'fulfilling', total: { amountMinor: 900, currency: 'USD' } });
+      const payments = await shop.admin.get(`/v1/payments?orderId=${placed.body['id']}`);
+      expect(payments.body['data']).toMatchObject([{ amount: { amountMinor: 900, currency: 'USD' } }]);
     });
 
     it('for more than there is, with a list of what is short', async () => {

@@ -1,3 +1,5 @@
+import { CommandBus } from '@nestjs/cqrs';
+import { RefundPayment } from '../../src/modules/payments/contracts/process-payment';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import {
@@ -312,6 +314,17 @@ describe('when it goes wrong', () => {
         ]).toContainEqual({ status, fulfilmentStatus, keptMinor });
       }
     });
+  });
+
+  it('money is given back once, however many see to it at the same time', async () => {
+    const placed = await order(ada, {}, waiting);
+    const orderId = placed.body['id'] as string;
+    const commands = shop.app.get(CommandBus, { strict: false });
+    await Promise.all(Array.from({ length: 5 }, () => commands.execute(new RefundPayment(orderId))));
+    await ada.post(`/v1/orders/${orderId}/cancel`);
+    await after(shop, placed, 'order.cancelled');
+    expect(await moneyOf(shop, orderId)).toEqual({ charges: 1, keptMinor: 0 });
+    expect((await story(shop, placed)).filter((type) => type === 'payment.refunded')).toHaveLength(1);
   });
 
   describe('the provider has a bad day', () => {

@@ -1,4 +1,4 @@
-import { Module, type Provider } from '@nestjs/common';
+import { Logger, Module, type Provider } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
@@ -20,6 +20,8 @@ export interface OpenStore {
 }
 
 export async function openStore(url: string): Promise<OpenStore> {
+  // the faults that these tests bring about are no news
+  Logger.overrideLogger(false);
   const database = new Database(url);
   const dataSource = await new DataSource({ type: 'postgres', url }).initialize();
   return {

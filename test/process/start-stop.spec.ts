@@ -10,6 +10,9 @@ const tea = '00000000-0000-7000-8000-000000000001';
 const password = 'a password for this test';
 const secret = 'a secret that only this test knows, and long enough';
 
+// A process takes a second or two to start, and on a busy machine several.
+jest.setTimeout(60_000);
+
 /** The built app as an operator meets it: real processes, their output and their exit codes. */
 describe('the process', () => {
   const processes: AppProcess[] = [];

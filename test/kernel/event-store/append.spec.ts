@@ -22,6 +22,7 @@ describe('the event store', () => {
     store = opened.store;
     tester = await connect(db.url);
     await tester.query('create schema shop; create table shop.items (id uuid primary key, name text)');
+    await tester.query('create table shop.labels (item uuid references shop.items deferrable initially deferred)');
   });
   afterEach(async () => {
     // what every test has to leave behind, whatever it did
@@ -323,6 +324,30 @@ describe('the event store', () => {
       await expect(insert('tea', thing, undefined, 'noStream')).rejects.toThrow('exists already');
       expect(await names()).toEqual([]);
       expect(await store.getEvents(thing.id)).toHaveLength(1);
+    });
+
+    it('keeps nothing of several aggregates when one of them has moved on', async () => {
+      const [first, second] = [aThing(), aThing()];
+      await tell(second, 0);
+      const work = store.transaction(async () => ({
+        result: undefined,
+        announce: [
+          { aggregate: first, events: [happened(1)] },
+          { aggregate: second, events: [happened(1)], expectedVersion: 0 },
+        ],
+      }));
+      await expect(work).rejects.toMatchObject({ name: 'VersionMismatch', expected: 0, actual: 1 });
+      expect(await store.getEvents(first.id)).toEqual([]);
+    });
+
+    it('keeps neither when the rows are refused at the commit', async () => {
+      const thing = aThing();
+      const work = store.transaction(async (manager) => {
+        await manager.query('insert into shop.labels values ($1)', [newId()]);
+        return { result: undefined, announce: [{ aggregate: thing, events: [happened(1)] }] };
+      });
+      await expect(work).rejects.toMatchObject({ code: '23503' });
+      expect(await store.getEvents(thing.id)).toEqual([]);
     });
 
     it('keeps neither when an event cannot be stored', async () => {

@@ -384,8 +384,9 @@ describe('a reaction', () => {
       await takeLease(tester, subscription);
       const before = await checkpoint(tester, subscription);
       open();
-      await eventually(() => heard.handled.length === 1);
+      await eventually(() => heard.handled.length === 1 && heard.begun.length === 4);
       await kernel.close();
+      expect(heard.begun).toEqual([1, 2, 2, 2]);
       expect(await checkpoint(tester, subscription)).toEqual(before);
       const { rows } = await tester.query('select * from subscriptions.dead_letters');
       expect(rows).toEqual([]);
