@@ -70,7 +70,7 @@ export class Api {
     return {
       status: response.status,
       headers: response.headers,
-      body: text ? (JSON.parse(text)) : {},
+      body: text ? JSON.parse(text) : {},
     };
   }
 }
