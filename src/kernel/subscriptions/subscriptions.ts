@@ -77,9 +77,9 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     const mine = projections.filter((runner) => runner.active);
     const others = projections.filter((runner) => !runner.active).map((runner) => runner.name);
     const reached = Promise.all([
-      ...mine.map((runner) => runner.reached(position)),
       this.reachedElsewhere(others, position, deadline),
-    ]).then(() => true);
+      ...mine.map((runner) => runner.reached(position)),
+    ]).then(([elsewhere]) => elsewhere);
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), timeoutMs)));
     return Promise.race([reached, timeout]).finally(() => clearTimeout(timer));
@@ -156,14 +156,16 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /** Another process runs these; their checkpoints tell. */
-  private async reachedElsewhere(names: string[], position: number, deadline: number): Promise<void> {
-    while (names.length > 0 && Date.now() < deadline) {
+  private async reachedElsewhere(names: string[], position: number, deadline: number): Promise<boolean> {
+    if (names.length === 0) return true;
+    while (Date.now() < deadline) {
       const { rowCount } = await this.database.pool.query(
         'select 1 from subscriptions.checkpoints where name = any($1) and position < $2 limit 1',
         [names, position],
       );
-      if (rowCount === 0) return;
+      if (rowCount === 0) return true;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    return false;
   }
 }
