@@ -17,7 +17,7 @@ const usage = 'Usage: npm run test:crash -- [--seed N] [--minutes M] [--short]';
 const admin = { email: 'admin@example.com', password: 'a password for crash runs' };
 /** Sagas that are under way, at least, when something is broken. */
 const underWay = 200;
-const customers = 320;
+const customers = 260;
 /** From a fault to the end of everything that follows from what was asked for. */
 const recoveryMs = 90_000;
 /** Ten seconds are the goal; a busy machine that takes a little longer is no reason to fail. */

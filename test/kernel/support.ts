@@ -103,11 +103,20 @@ export async function eventually<T>(condition: () => T | Promise<T>, withinMs = 
   }
 }
 
+const gates = new Set<() => void>();
+
 /** A gate that handlers can be made to wait at. */
 export function gate(): { readonly opened: Promise<void>; open(): void } {
   let open = () => {};
   const opened = new Promise<void>((resolve) => (open = resolve));
+  gates.add(open);
   return { opened, open };
+}
+
+/** After a test: what failed before it opened its gate must not keep its app from closing. */
+export function openGates(): void {
+  for (const open of gates) open();
+  gates.clear();
 }
 
 export const aThing = () => ({ type: 'thing', id: newId() });

@@ -9,8 +9,9 @@ export interface StoredAnswer {
 
 export type Claim = 'claimed' | 'running' | 'other-body' | StoredAnswer;
 
-/** A request that died with its process is taken over after this long. */
+/** A request that died with its process is taken over after this long; one that runs says so in between. */
 const lockSeconds = 5;
+const renewMs = 1000;
 const keptHours = 48;
 const sweepMs = 600_000;
 
@@ -21,7 +22,9 @@ const sweepMs = 600_000;
 @Injectable()
 export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger('IdempotencyKeys');
-  private timer: NodeJS.Timeout | undefined;
+  private readonly timers: NodeJS.Timeout[] = [];
+  /** Claimed by this process, and not answered yet. */
+  private readonly running = new Set<string>();
 
   constructor(private readonly database: Database) {}
 
@@ -49,13 +52,17 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
     const row = rows[0];
     // inserted by another request after this statement's snapshot: that one is running
     if (!row) return 'running';
-    if (row.claimed) return 'claimed';
+    if (row.claimed) {
+      this.running.add(id);
+      return 'claimed';
+    }
     if (row.fingerprint !== fingerprint) return 'other-body';
     if (row.status === null) return 'running';
     return { status: row.status, headers: row.headers, body: row.body };
   }
 
   async keep(id: string, answer: StoredAnswer): Promise<void> {
+    this.running.delete(id);
     await this.database.relaxed.query({
       name: 'idempotency.keep',
       text: 'update gateway.idempotency_keys set status = $2, headers = $3, body = $4 where id = $1',
@@ -64,16 +71,31 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
   }
 
   async release(id: string): Promise<void> {
+    this.running.delete(id);
     await this.database.relaxed.query('delete from gateway.idempotency_keys where id = $1 and status is null', [id]);
   }
 
   onApplicationBootstrap(): void {
-    this.timer = setInterval(() => void this.sweep(), sweepMs);
-    this.timer.unref();
+    this.timers.push(
+      setInterval(() => void this.sweep(), sweepMs).unref(),
+      setInterval(() => void this.renew(), renewMs).unref(),
+    );
   }
 
   onApplicationShutdown(): void {
-    clearInterval(this.timer);
+    for (const timer of this.timers) clearInterval(timer);
+  }
+
+  /** A repeat that ran beside its first try could be refused for what the first has just taken, such as the last unit. */
+  private async renew(): Promise<void> {
+    if (this.running.size === 0) return;
+    await this.database.relaxed
+      .query(
+        `update gateway.idempotency_keys set locked_until = clock_timestamp() + interval '${lockSeconds} s'
+         where id = any($1::uuid[]) and status is null`,
+        [[...this.running]],
+      )
+      .catch((error: Error) => this.logger.warn(`Cannot renew claims, trying again: ${error.message}`));
   }
 
   /** In small batches: one giant DELETE would hold up writers. */

@@ -117,9 +117,9 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     const mine = projections.filter((runner) => runner.active);
     const others = projections.filter((runner) => !runner.active);
     const reached = Promise.all([
-      ...mine.map((runner) => runner.reached(position)),
       this.reachedElsewhere(others, position, deadline),
-    ]).then(() => true);
+      ...mine.map((runner) => runner.reached(position)),
+    ]).then(([elsewhere]) => elsewhere);
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<false>((resolve) => (timer = setTimeout(() => resolve(false), timeoutMs)));
     return Promise.race([reached, timeout]).finally(() => clearTimeout(timer));
@@ -293,17 +293,19 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /** Another process runs these; their checkpoints tell. Nobody waits for one that is paused. */
-  private async reachedElsewhere(others: readonly Runner[], position: number, deadline: number): Promise<void> {
-    while (others.length > 0 && Date.now() < deadline) {
+  private async reachedElsewhere(others: readonly Runner[], position: number, deadline: number): Promise<boolean> {
+    if (others.length === 0) return true;
+    while (Date.now() < deadline) {
       const { rowCount } = await this.database.pool.query(
         `select 1 from subscriptions.checkpoints
          where (name, segment) in (select * from unnest($1::text[], $2::int[]))
            and position < $3 and paused_by is null limit 1`,
         [others.map((runner) => runner.name), others.map((runner) => runner.segment), position],
       );
-      if (rowCount === 0) return;
+      if (rowCount === 0) return true;
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+    return false;
   }
 }
 

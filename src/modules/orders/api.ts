@@ -99,6 +99,7 @@ export class CreateOrderRequest {
   @ApiPropertyOptional()
   @IsOptional()
   @ArrayMaxSize(1000)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => LineRequest)
   lines: LineRequest[] = [];
@@ -237,6 +238,7 @@ export class SimulateRequest {
    * @example [{ "action": "submit", "paymentMethod": "sandbox_ok" }] */
   @ArrayNotEmpty()
   @ArrayMaxSize(50)
+  @IsObject({ each: true })
   @ValidateNested({ each: true })
   @Type(() => SimulatedCommandRequest)
   commands!: SimulatedCommandRequest[];

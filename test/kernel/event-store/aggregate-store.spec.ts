@@ -70,10 +70,10 @@ describe('an aggregate store', () => {
   const butFirst = (command: PurseCommand, times = 1) => {
     const interfering = Object.create(opened.store) as EventStore;
     let left = times;
-    interfering.getEvents = async (...args: [string, number?]) => {
-      const events = await opened.store.getEvents(...args);
+    interfering.load = async (...args) => {
+      const loaded = await opened.store.load(...args);
       if (left-- > 0) await purses.decide(id, command);
-      return events;
+      return loaded;
     };
     return new Purses(interfering);
   };

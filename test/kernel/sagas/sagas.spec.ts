@@ -6,7 +6,7 @@ import { newId } from '../../../src/kernel/ids';
 import { saga, SagaExecutionError } from '../../../src/kernel/sagas/saga';
 import { SagaInstances, type SagaStatus } from '../../../src/kernel/sagas/saga-instances';
 import { createDatabase, type TestDatabase } from '../../support/database';
-import { connect, eventually, gate, type Kernel, startKernel } from '../support';
+import { connect, eventually, gate, type Kernel, openGates, startKernel } from '../support';
 import { DoIt, effectOf, trip, visit, world } from './travel';
 
 const refusal = new DomainError('conflict', 'declined', 'The card was declined.');
@@ -34,6 +34,7 @@ describe('a saga', () => {
     world.before = () => undefined;
     world.answer = (name) => `${name} done`;
   });
+  afterEach(openGates);
   afterAll(async () => {
     await kernel.close();
     await tester.end();

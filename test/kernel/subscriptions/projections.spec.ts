@@ -13,6 +13,7 @@ import {
   happened,
   type Kernel,
   kill,
+  openGates,
   quickRetry,
   startKernel,
 } from '../support';
@@ -44,7 +45,10 @@ describe('a projection', () => {
     kernel = await start();
     view = kernel.get(Applied);
   });
-  afterEach(() => Promise.all(kernels.splice(0).map((each) => each.close())));
+  afterEach(async () => {
+    openGates();
+    await Promise.all(kernels.splice(0).map((each) => each.close()));
+  });
   afterAll(async () => {
     await tester.end();
     await db.drop();

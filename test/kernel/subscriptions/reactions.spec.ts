@@ -8,7 +8,17 @@ import { newId } from '../../../src/kernel/ids';
 import { Reaction } from '../../../src/kernel/subscriptions/reaction';
 import type { RetryOptions } from '../../../src/kernel/subscriptions/runner';
 import { createDatabase, type TestDatabase } from '../../support/database';
-import { aThing, connect, eventually, forgetEverything, gate, happened, type Kernel, startKernel } from '../support';
+import {
+  aThing,
+  connect,
+  eventually,
+  forgetEverything,
+  gate,
+  happened,
+  type Kernel,
+  openGates,
+  startKernel,
+} from '../support';
 import { checkpoint, giveBackLease, takeLease } from './applied';
 
 @EventType('thing.happened')
@@ -63,7 +73,10 @@ describe('a reaction', () => {
     kernel = await start();
     heard = kernel.get(Heard);
   });
-  afterEach(() => Promise.all(kernels.splice(0).map((each) => each.close())));
+  afterEach(async () => {
+    openGates();
+    await Promise.all(kernels.splice(0).map((each) => each.close()));
+  });
   afterAll(async () => {
     await tester.end();
     await db.drop();
