@@ -59,6 +59,8 @@ export class Database implements OnApplicationShutdown {
     const pool = new Pool(config);
     // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
     pool.on('error', (error) => this.logger.warn(`Idle connection lost: ${error.message}`));
+    // Nor does the pool listen to one in use, and one that is handed out may be lost before its user can listen.
+    pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;
   }
 }
