@@ -15,5 +15,7 @@ module.exports = {
   // Nest 12 is ESM only and Jest on Node 20 cannot require(esm): one transform turns everything into CommonJS.
   transform: { '^.+\\.(ts|js|mjs)$': '<rootDir>/test/support/swc-transform.js' },
   transformIgnorePatterns: [],
-  testTimeout: 20_000,
+  // Jest would leave one core to itself, but it mostly waits: for Postgres, and for processes.
+  maxWorkers: '100%',
+  testTimeout: 30_000,
 };

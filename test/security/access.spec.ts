@@ -424,7 +424,8 @@ describe('access', () => {
               const answer = await reader.get(`${at}?${name}=${atom}`);
               expect({ path, name, atom, status: answer.status }).not.toMatchObject({ status: 500 });
               // 404: a past that the order never had
-              if (answer.status !== 200) expectProblem(answer, 400, ...(['version', 'asOf'].includes(name) ? [404] : []));
+              if (answer.status !== 200)
+                expectProblem(answer, 400, ...(['version', 'asOf'].includes(name) ? [404] : []));
               if (answer.status === 200 && /or%201/.test(atom)) expect(answer.body['data']).toEqual([]);
             }
           }),
