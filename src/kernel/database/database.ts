@@ -7,6 +7,7 @@ import { Pool, type PoolClient, type PoolConfig } from 'pg';
  */
 export class Database implements OnApplicationShutdown {
   private readonly logger = new Logger('Database');
+  private closing = false;
   /** Reads of streams and of the log. */
   readonly pool: Pool;
   /** One connection: concurrent appends of a process share its transactions. */
@@ -52,13 +53,17 @@ export class Database implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
+    this.closing = true;
     await Promise.all([this.appends.end(), this.relaxed.end(), this.pool.end()]);
   }
 
   private open(config: PoolConfig): Pool {
     const pool = new Pool(config);
     // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
-    pool.on('error', (error) => this.logger.warn(`Idle connection lost: ${error.message}`));
+    pool.on('error', (error) => {
+      // ended by us, and by a server that stops at the same moment
+      if (!this.closing) this.logger.warn(`Idle connection lost: ${error.message}`);
+    });
     // Nor does the pool listen to one in use, and one that is handed out may be lost before its user can listen.
     pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;

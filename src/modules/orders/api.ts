@@ -165,6 +165,7 @@ export class GetOrderQuery {
   @IsOptional()
   @IsDate()
   @Type(() => Date)
+  @MinDate(yearOne)
   asOf?: Date;
 }
 
