@@ -12,6 +12,12 @@ const unstorable = /[\0\p{Surrogate}]/u;
  * that every object has anyway, such as `constructor`, which validation does not see.
  */
 export function limitRequests(fastify: FastifyInstance): void {
+  // Many a client names a content type also when it sends nothing, such as a POST that needs no body.
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const { headers } = request;
+    if (!Number(headers['content-length']) && !headers['transfer-encoding']) delete headers['content-type'];
+    done();
+  });
   fastify.addHook('preValidation', (request, _reply, done) => {
     try {
       assertBearable(request.query);

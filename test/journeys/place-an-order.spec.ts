@@ -210,6 +210,17 @@ describe('placing an order', () => {
       ]);
     });
 
+    it('is dispatched also by a client that names a content type and sends no body', async () => {
+      const [{ id }] = (await shop.admin.get('/v1/shipments?status=dispatched&limit=1')).body.data.concat(
+        (await shop.admin.get('/v1/shipments?status=delivered&limit=1')).body.data,
+      );
+      const { status } = await fetch(`${shop.url}/v1/shipments/${id}/deliver`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${shop.admin.token}`, 'content-type': 'application/json' },
+      });
+      expect(status).toBe(200);
+    });
+
     it('stays as it is when the carrier repeats itself', async () => {
       const { version } = await ordersOf(ada, placed);
       expect(await shop.admin.post(`/v1/shipments/${shipment['id']}/deliver`)).toMatchObject({ status: 200 });
