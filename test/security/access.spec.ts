@@ -475,7 +475,7 @@ describe('access', () => {
     it('in a body that is none: 400, 413 or 415', async () => {
       const post = (body: string | Buffer, headers = {}) => send(ada, 'POST', '/v1/orders', body, headers);
       for (const body of [
-        '',
+        ' ',
         '{',
         '{"lines":',
         "{'lines': []}",
