@@ -71,7 +71,8 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
       await this.sagas.decide(
         id,
         error instanceof DomainError
-          ? { type: 'fail-step', step, error: failure, outcome: 'final' }
+          ? // a refusal speaks for this attempt; an earlier one may have happened all the same
+            { type: 'fail-step', step, error: failure, outcome: attempt > 1 ? 'unknown' : 'final' }
           : { type: 'try-again', step, error: failure, retryInMs, exempt },
       );
       return;

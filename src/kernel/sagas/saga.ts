@@ -3,8 +3,8 @@ import type { Command } from '@nestjs/cqrs';
 /** What a step's commands are built from, besides the saga's own data. */
 export interface StepContext {
   /**
-   * `sagaId/step`, with `/undo` for its compensation: the same at every attempt. Whoever carries the command out keeps
-   * it with the result, so that a repeat answers with the first result; outward it is the idempotency key.
+   * `sagaId/step`: the same at every attempt, and for the step's compensation, which finds by it what to take back.
+   * Whoever carries the command out keeps it with the result, so that a repeat answers with the first result.
    */
   readonly key: string;
   /** Results of the completed steps, by name. */
