@@ -125,6 +125,13 @@ describe('a saga', () => {
     expect(await effects('book')).toEqual(['book', 'undo-book']);
   });
 
+  it('refused after an unclear try takes the step itself back as well: the first may have happened', async () => {
+    world.answer = failing({ pay: [new Error('no answer'), new DomainError('conflict', 'refused', 'No.')] });
+    await begin();
+    await expect(outcome()).rejects.toMatchObject({ step: 'pay', cause: { code: 'refused' } });
+    expect(names()).toEqual(['book', 'look', 'pay', 'pay', 'undo pay', 'undo book']);
+  });
+
   it('waits out an open circuit without losing a try', async () => {
     const open = () => Object.assign(new Error('open circuit'), { retryAfterMs: 1 });
     world.answer = failing({ pay: [open(), open(), open(), new Error('no answer')] });
