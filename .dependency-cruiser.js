@@ -25,7 +25,7 @@ const uses = {
 
 const modules = Object.keys(uses).join('|');
 // All that pure code may know of the kernel: types, the error that `decide` throws, and nothing that does I/O.
-const pureKernel = '^src/kernel/(event-store/(decider|event)|domain-error)[.]ts$';
+const pureKernel = '^src/kernel/(event-store/(decider|event)|personal-data/sealed|domain-error)[.]ts$';
 const packageOf = (name) => `(^|/)node_modules/${name}/`;
 const forbid = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
 
@@ -116,7 +116,11 @@ module.exports = {
       'Plain typed classes, usable by a caller in another process: no kernel, no ORM, no other contracts.',
       { path: '^src/modules/([^/]+)/contracts/' },
       {
-        pathNot: ['^src/modules/$1/contracts/', '^src/kernel/event-store/event-type[.]ts$', packageOf('@nestjs/cqrs')],
+        pathNot: [
+          '^src/modules/$1/contracts/',
+          '^src/kernel/(event-store/event-type|personal-data/sealed)[.]ts$',
+          packageOf('@nestjs/cqrs'),
+        ],
       },
     ),
 

@@ -12,6 +12,7 @@ import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
 import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
 import { ResponseInterceptor } from './response.interceptor';
+import { RevealInterceptor } from './reveal.interceptor';
 import { validation } from './validation';
 
 export interface GatewayOptions extends AccessTokenOptions {
@@ -33,6 +34,7 @@ export class GatewayModule {
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
         { provide: APP_GUARD, useClass: AuthenticationGuard },
+        { provide: APP_INTERCEPTOR, useClass: RevealInterceptor },
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_INTERCEPTOR, useClass: ResponseInterceptor },
         { provide: APP_PIPE, useValue: validation },

@@ -3,6 +3,7 @@ import { DiscoveryModule } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
 import { DatabaseModule } from './database/database.module';
 import { EventStore } from './event-store/event-store';
+import { PersonalData } from './personal-data/personal-data';
 import { ResilienceModule } from './resilience/resilience.module';
 import { SagaInstances, SagaInstancesProjection } from './sagas/saga-instances';
 import { SagaRunner, SagaTimers } from './sagas/saga-runner';
@@ -27,6 +28,7 @@ export class KernelModule {
       providers: [
         { provide: RETRY_OPTIONS, useValue: { ...defaultRetry, ...retry } },
         EventStore,
+        PersonalData,
         Subscriptions,
         DeadLetters,
         Sagas,
@@ -35,7 +37,7 @@ export class KernelModule {
         SagaRunner,
         SagaTimers,
       ],
-      exports: [CqrsModule, EventStore, Subscriptions, DeadLetters, Sagas, SagaInstances],
+      exports: [CqrsModule, EventStore, PersonalData, Subscriptions, DeadLetters, Sagas, SagaInstances],
     };
   }
 }
