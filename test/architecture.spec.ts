@@ -128,9 +128,9 @@ function sourcesOf(directory: string): string[] {
     .map((path) => path.replaceAll('\\', '/'));
 }
 
-const kernelSchemas = ['event_store', 'subscriptions', 'sagas'];
+const kernelSchemas = ['event_store', 'subscriptions', 'sagas', 'personal_data'];
 
-/** A module owns the schema of its name, the kernel three; a folder of migrations owns what its code owns. */
+/** A module owns the schema of its name, the kernel four; a folder of migrations owns what its code owns. */
 function ownedBy(file: string): string[] {
   const [, owner] = /^(?:migrations|src\/modules|src(?=\/(?:kernel|gateway)\/))\/([^/]+)\//.exec(file) ?? [];
   if (!owner) return [];

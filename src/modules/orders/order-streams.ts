@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { AggregateStore } from '../../kernel/event-store/aggregate-store';
 import { EventStore } from '../../kernel/event-store/event-store';
+import './order-upcasters';
 import { type Order, type OrderCommand, orderDecider, type OrderEvent } from './domain/order';
 
 @Injectable()

@@ -38,11 +38,12 @@ import {
   SimulationResponse,
   SubmitOrderRequest,
 } from './api';
-import type { By, Customer } from './domain/order';
+import type { By } from './domain/order';
 import { AddLine } from './features/add-line';
 import { CancelOrder } from './features/cancel-order';
 import { ChangeLine } from './features/change-line';
 import { CreateOrder } from './features/create-order';
+import { EraseGuest } from './features/erase-guest';
 import { SetShippingAddress } from './features/set-shipping-address';
 import { SimulateOrder, type Wish } from './features/simulate';
 import { SubmitOrder } from './features/submit-order';
@@ -95,9 +96,7 @@ export class OrdersController {
       paymentMethod,
     } = body;
     assertStaffFields(me, body);
-    const customer: Customer = guest
-      ? { kind: 'guest', ...guest }
-      : { kind: 'account', userId: customerId ?? me.userId };
+    const customer = guest ? { guest } : { userId: customerId ?? me.userId };
     const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
     const { orderId } = await this.commands.execute(new CreateOrder(order, submit));
     if (submit) await this.placed(orderId, prefer, reply);
@@ -227,6 +226,14 @@ export class OrdersController {
     await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
     return this.show(id, me);
+  }
+
+  /** Erase the guest who placed it (staff); what has not been shipped is cancelled. This cannot be undone */
+  @Delete(':id/guest')
+  @HttpCode(204)
+  @ApiProblems(404, 409)
+  async eraseGuest(@CurrentPrincipal() me: Principal, @Param('id', ParseUUIDPipe) id: string): Promise<void> {
+    await this.commands.execute(new EraseGuest(id, by(me)));
   }
 
   /** What would these commands do? Commits nothing */

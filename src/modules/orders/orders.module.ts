@@ -3,11 +3,13 @@ import { AddLineHandler } from './features/add-line';
 import { CancelOrderHandler } from './features/cancel-order';
 import { ChangeLineHandler } from './features/change-line';
 import { CreateOrderHandler } from './features/create-order';
+import { EraseGuestHandler } from './features/erase-guest';
 import { SetShippingAddressHandler } from './features/set-shipping-address';
 import { SimulateOrderHandler } from './features/simulate';
 import { SubmitOrderHandler } from './features/submit-order';
 import { OrderStreams } from './order-streams';
 import { OrdersController } from './orders.controller';
+import { CancelOrdersOfErased } from './processes/erasure';
 import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
 import { Progress } from './processes/progress';
 import { GetOrderHandler, OrderDetailsProjection } from './views/order-details';
@@ -25,11 +27,13 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     SetShippingAddressHandler,
     SubmitOrderHandler,
     CancelOrderHandler,
+    EraseGuestHandler,
     SimulateOrderHandler,
     Fulfil,
     ConcludeCancellation,
     AwaitFulfilmentHandler,
     Progress,
+    CancelOrdersOfErased,
     OrderDetailsProjection,
     GetOrderHandler,
     ListOrdersHandler,

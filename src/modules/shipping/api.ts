@@ -1,5 +1,7 @@
+import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
+import type { Sealed } from '../../kernel/personal-data/sealed';
 import type { Shipment } from './shipment.entity';
 
 export class ListShipmentsQuery extends PageQuery {
@@ -34,7 +36,8 @@ export class ShipmentResponse {
 
   status!: 'created' | 'dispatched' | 'delivered' | 'cancelled';
 
-  address!: ShipmentAddress | null;
+  @ApiProperty({ type: () => ShipmentAddress, nullable: true })
+  address!: Sealed<ShipmentAddress> | null;
 
   lines!: ShipmentLineResponse[];
 

@@ -1,4 +1,5 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
+import type { Sealed } from '../../kernel/personal-data/sealed';
 import type { PostalAddress, ShipmentLine } from './contracts/create-shipment';
 
 @Entity({ schema: 'shipping', name: 'shipments' })
@@ -14,7 +15,7 @@ export class Shipment {
 
   /** None when it was cancelled before it was booked. */
   @Column('jsonb', { nullable: true })
-  address!: PostalAddress | null;
+  address!: Sealed<PostalAddress> | null;
 
   @Column('jsonb')
   lines!: ShipmentLine[];

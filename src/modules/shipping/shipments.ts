@@ -5,6 +5,8 @@ import { DomainError } from '../../kernel/domain-error';
 import type { EventOf } from '../../kernel/event-store/event';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { deriveId } from '../../kernel/ids';
+import { PersonalData } from '../../kernel/personal-data/personal-data';
+import type { Sealed } from '../../kernel/personal-data/sealed';
 import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
 import { Carrier } from './carrier';
 import type { PostalAddress, ShipmentLine } from './contracts/create-shipment';
@@ -34,6 +36,7 @@ export class Shipments {
     @InjectRepository(Shipment) private readonly shipments: Repository<Shipment>,
     private readonly events: EventStore,
     private readonly carrier: Carrier,
+    private readonly personalData: PersonalData,
     resilience: Resilience,
   ) {
     this.policy = resilience.policy('carrier', { timeoutMs: 5000, maxConcurrent: 64, maxQueued: 512 });
@@ -61,10 +64,12 @@ export class Shipments {
   }
 
   /** See `CreateShipment`. */
-  async create(orderId: string, address: PostalAddress, lines: readonly ShipmentLine[]) {
+  async create(orderId: string, address: Sealed<PostalAddress>, lines: readonly ShipmentLine[]) {
     const id = shipmentIdOf(orderId);
+    const to = await this.personalData.open(address);
+    if (!to) throw new DomainError('conflict', 'address-erased', 'Whoever lived there has been erased.');
     // Outside of any transaction: a slow carrier must not hold locks. The key makes a repeat harmless.
-    const booking = await this.policy.execute(({ signal }) => this.carrier.book(id, address, signal));
+    const booking = await this.policy.execute(({ signal }) => this.carrier.book(id, to, signal));
     if (booking.outcome === 'refused') throw new DomainError('conflict', 'shipment-refused', booking.reason);
     const { trackingNumber } = booking;
     const { status } = await this.events.transaction<Pick<Shipment, 'status'>>(async (manager) => {

@@ -7,6 +7,8 @@ import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import type { Role } from '../../kernel/http/principal';
+import { PersonalData } from '../../kernel/personal-data/personal-data';
+import { erased } from '../../kernel/personal-data/sealed';
 import { User } from './user.entity';
 
 /** OWASP's first choice for argon2id: 19 MiB, 2 passes, 1 lane; ids of algorithm and version are the library's defaults. */
@@ -21,6 +23,7 @@ export class Accounts {
   constructor(
     @InjectRepository(User) private readonly users: Repository<User>,
     private readonly events: EventStore,
+    private readonly personalData: PersonalData,
   ) {}
 
   find(id: string): Promise<User | null> {
@@ -76,6 +79,7 @@ export class Accounts {
 
   async rename(id: string, name: string, expectedVersion: number): Promise<User> {
     return this.change(id, expectedVersion, async (user) => {
+      assertNotErased(user);
       if (user.name === name) return [];
       user.name = name;
       return [{ type: 'user.profile-changed', userId: id }];
@@ -85,6 +89,7 @@ export class Accounts {
   /** @throws DomainError `last-admin` when nobody could manage accounts any more */
   async assignRoles(id: string, roles: Role[], expectedVersion: number | undefined): Promise<User> {
     return this.change(id, expectedVersion, async (user, manager) => {
+      assertNotErased(user);
       if (sameRoles(user.roles, roles)) return [];
       if (user.roles.includes('admin') && !roles.includes('admin')) await assertOtherAdmin(manager, id);
       user.roles = roles;
@@ -94,10 +99,25 @@ export class Accounts {
 
   async deactivate(id: string): Promise<User> {
     return this.change(id, undefined, async (user, manager) => {
-      if (user.status === 'deactivated') return [];
+      if (user.status !== 'active') return [];
       if (user.roles.includes('admin')) await assertOtherAdmin(manager, id);
       user.status = 'deactivated';
       return [{ type: 'user.deactivated', userId: id }];
+    });
+  }
+
+  /**
+   * Of the person nothing is left but the id, here and in all that was sealed under their key; sign-in ends. The log
+   * stays as it is. @throws DomainError `last-admin`
+   */
+  async erase(id: string): Promise<User> {
+    return this.change(id, undefined, async (user, manager) => {
+      if (user.status === 'erased') return [];
+      if (user.roles.includes('admin')) await assertOtherAdmin(manager, id);
+      await manager.update(User, id, { passwordHash: null });
+      Object.assign(user, { email: null, name: erased, roles: ['customer'], status: 'erased' });
+      await this.personalData.erase(id, manager);
+      return [{ type: 'user.erased', userId: id }];
     });
   }
 
@@ -141,6 +161,11 @@ function announce(id: string, event: { type: string; userId: string; roles?: Rol
 
 function unknownUser(id: string): DomainError {
   return new DomainError('not-found', 'user-unknown', `There is no user ${id}.`);
+}
+
+function assertNotErased({ status }: User): void {
+  if (status !== 'erased') return;
+  throw new DomainError('conflict', 'user-erased', 'This account has been erased: there is nothing left to change.');
 }
 
 function sameRoles(a: readonly Role[], b: readonly Role[]): boolean {

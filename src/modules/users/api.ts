@@ -1,4 +1,5 @@
 import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, Length, MaxLength } from 'class-validator';
+import { erased } from '../../kernel/personal-data/sealed';
 import type { User } from './user.entity';
 
 export class CreateUserRequest {
@@ -39,7 +40,7 @@ export class UserResponse {
   /** @example ['customer'] */
   roles!: ('customer' | 'staff' | 'admin')[];
 
-  status!: 'active' | 'deactivated';
+  status!: 'active' | 'deactivated' | 'erased';
 
   /** Goes up with every change; the ETag. */
   version!: number;
@@ -49,5 +50,5 @@ export class UserResponse {
 
 export function userResponse(user: User): UserResponse {
   const { id, email, name, roles, status, version, createdAt } = user;
-  return { id, email, name, roles, status, version, createdAt };
+  return { id, email: email ?? erased, name, roles, status, version, createdAt };
 }

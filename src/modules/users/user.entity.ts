@@ -6,8 +6,9 @@ export class User {
   @PrimaryColumn('uuid')
   id!: string;
 
-  @Column('text')
-  email!: string;
+  /** None once it has been erased. */
+  @Column('text', { nullable: true })
+  email!: string | null;
 
   @Column('text')
   name!: string;
@@ -19,7 +20,7 @@ export class User {
   roles!: Role[];
 
   @Column('text')
-  status!: 'active' | 'deactivated';
+  status!: 'active' | 'deactivated' | 'erased';
 
   @Column('integer')
   version!: number;

@@ -1,4 +1,4 @@
-import { Body, Controller, Get, HttpCode, Param, ParseUUIDPipe, Patch, Post, Put, Query } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, ParseUUIDPipe, Patch, Post, Put, Query } from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
@@ -30,6 +30,14 @@ export class UsersController {
     @Body() { name }: UpdateProfileRequest,
   ): Promise<UserResponse> {
     return userResponse(await this.accounts.rename(me.userId, name, version));
+  }
+
+  /** Erase yourself: name, addresses, sign-in. What has not been shipped is cancelled and refunded; this cannot be undone */
+  @Delete('me')
+  @HttpCode(204)
+  @ApiProblems(409)
+  async eraseMe(@CurrentPrincipal() me: Principal): Promise<void> {
+    await this.accounts.erase(me.userId);
   }
 
   /** Open an account for a customer, without a password (staff) */
@@ -70,6 +78,15 @@ export class UsersController {
     @Body() { roles }: AssignRolesRequest,
   ): Promise<UserResponse> {
     return userResponse(await this.accounts.assignRoles(id, roles, version));
+  }
+
+  /** Erase a person, as they could themselves (admin); the last admin stays */
+  @Delete(':id')
+  @HttpCode(204)
+  @Roles('admin')
+  @ApiProblems(400, 403, 404, 409)
+  async eraseUser(@Param('id', ParseUUIDPipe) id: string): Promise<void> {
+    await this.accounts.erase(id);
   }
 
   /** No more sign-in for this account (admin); the last admin stays */

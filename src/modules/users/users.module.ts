@@ -4,6 +4,7 @@ import { CommandHandler, type ICommandHandler, type IQueryHandler, QueryHandler 
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Config } from '../../config/config';
 import { DomainError } from '../../kernel/domain-error';
+import { erased } from '../../kernel/personal-data/sealed';
 import { Accounts } from './accounts';
 import { GetUser } from './contracts/get-user';
 import { RegisterUser } from './contracts/register-user';
@@ -17,7 +18,9 @@ class GetUserHandler implements IQueryHandler<GetUser> {
 
   async execute({ userId }: GetUser) {
     const user = await this.accounts.find(userId);
-    return user ? { id: user.id, name: user.name, email: user.email, active: user.status === 'active' } : undefined;
+    if (!user) return undefined;
+    const { id, name, email, status } = user;
+    return { id, name, email: email ?? erased, active: status === 'active' };
   }
 }
 

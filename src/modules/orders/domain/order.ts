@@ -1,6 +1,7 @@
 import { DomainError } from '../../../kernel/domain-error';
 import type { Decider } from '../../../kernel/event-store/decider';
 import type { EventOf } from '../../../kernel/event-store/event';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 
 /** Amounts are integer minor units of the order's one currency. */
 export interface Line {
@@ -13,8 +14,12 @@ export interface Line {
 }
 
 export type Customer =
-  | { readonly kind: 'account'; readonly userId: string }
-  | { readonly kind: 'guest'; readonly name?: string; readonly email?: string };
+  { readonly kind: 'account'; readonly userId: string } | { readonly kind: 'guest'; readonly person: Sealed<Guest> };
+
+export interface Guest {
+  readonly name?: string;
+  readonly email?: string;
+}
 
 export interface Address {
   readonly name: string;
@@ -39,7 +44,7 @@ interface Content {
   readonly customer: Customer;
   readonly currency: string;
   readonly lines: readonly Line[];
-  readonly shippingAddress?: Address;
+  readonly shippingAddress?: Sealed<Address>;
   readonly paymentMethod?: string;
 }
 
@@ -70,14 +75,14 @@ export type OrderEvent =
         orderedAt: string;
         /** The caller's own number for it. */
         reference?: string;
-        shippingAddress?: Address;
+        shippingAddress?: Sealed<Address>;
         paymentMethod?: string;
       }
     >
   | EventOf<'order.item-added', OrderFact & { line: Line; currency: string }>
   | EventOf<'order.item-changed', OrderFact & { lineId: string; quantity: number }>
   | EventOf<'order.item-removed', OrderFact & { lineId: string }>
-  | EventOf<'order.shipping-address-set', OrderFact & { address: Address }>
+  | EventOf<'order.shipping-address-set', OrderFact & { address: Sealed<Address> }>
   | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod: string }>
   | EventOf<'order.reserved', OrderFact>
   | EventOf<'order.paid', OrderFact & { paymentId: string }>
@@ -118,7 +123,7 @@ export type OrderCommand =
   | { type: 'add-line'; by: By; line: Line; currency: string }
   | { type: 'change-line'; by: By; lineId: string; quantity: number }
   | { type: 'remove-line'; by: By; lineId: string }
-  | { type: 'set-address'; by: By; address: Address }
+  | { type: 'set-address'; by: By; address: Sealed<Address> }
   | { type: 'submit'; by: By; paymentMethod?: string }
   | { type: 'cancel'; by: By; reason: string }
   | { type: 'mark-reserved' }
@@ -129,6 +134,11 @@ export type OrderCommand =
   | ({ type: 'conclude-cancellation' } & Cancellation);
 
 export const maxLines = 1000;
+
+/** Under whose key an order's personal data is sealed: a guest is known by this one order only. */
+export function personBehind({ orderId, customer }: Pick<Content, 'orderId' | 'customer'>): string {
+  return customer.kind === 'account' ? customer.userId : orderId;
+}
 
 export function totalMinor(lines: readonly Line[]): number {
   return lines.reduce((sum, line) => sum + line.quantity * line.unitPriceMinor, 0);
@@ -179,7 +189,7 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       case 'set-address': {
         const { shippingAddress } = draft(order, 'set the shipping address');
         const { address } = command;
-        if (shippingAddress && sameAddress(shippingAddress, address)) return [];
+        if (shippingAddress?.sealed === address.sealed) return [];
         return [{ type: 'order.shipping-address-set', orderId, address }];
       }
       case 'submit':
@@ -282,7 +292,8 @@ function submitted(order: Draft, method: string | undefined): OrderEvent {
   return { type: 'order.submitted', orderId, totalMinor: totalMinor(lines), currency, paymentMethod };
 }
 
-function assertMay(by: By, order: Known): void {
+/** @throws DomainError `order-unknown` */
+export function assertMay(by: By, order: Known): void {
   if (by.staff || (order.customer.kind === 'account' && order.customer.userId === by.userId)) return;
   throw unknownOrder();
 }
@@ -302,12 +313,6 @@ function lineOf(lines: readonly Line[], lineId: string): Line {
   const line = lines.find((each) => each.lineId === lineId);
   if (line) return line;
   throw new DomainError('not-found', 'line-unknown', `The order has no line ${lineId}.`);
-}
-
-/** Part by part: what comes out of the log has its members in another order. */
-function sameAddress(a: Address, b: Address): boolean {
-  const parts = ['name', 'line1', 'line2', 'postalCode', 'city', 'countryCode'] as const;
-  return parts.every((part) => a[part] === b[part]);
 }
 
 function assertTotal(lines: readonly Line[]): void {

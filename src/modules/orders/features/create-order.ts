@@ -2,9 +2,10 @@ import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs
 import { currentContext } from '../../../kernel/context';
 import { DomainError } from '../../../kernel/domain-error';
 import { deriveId } from '../../../kernel/ids';
+import { PersonalData } from '../../../kernel/personal-data/personal-data';
 import { GetProducts, type ProductCard } from '../../products/contracts/get-products';
 import { GetUser } from '../../users/contracts/get-user';
-import { type Address, type Customer, type Line, mixedCurrency } from '../domain/order';
+import { type Address, type Customer, type Guest, type Line, mixedCurrency, personBehind } from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
 
 export interface RequestedLine {
@@ -15,7 +16,8 @@ export interface RequestedLine {
 }
 
 export interface NewOrder {
-  readonly customer: Customer;
+  /** An account's id, or what is known of a guest. */
+  readonly customer: { readonly userId: string } | { readonly guest: Guest };
   readonly lines: readonly RequestedLine[];
   readonly orderedAt: Date;
   readonly reference?: string;
@@ -40,18 +42,26 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
   constructor(
     private readonly orders: OrderStreams,
     private readonly queries: QueryBus,
+    private readonly personalData: PersonalData,
   ) {}
 
   async execute({ order, submit }: CreateOrder): Promise<OrderVersion> {
     const orderId = currentContext().nextId('order');
-    const { lines: requested, orderedAt, ...rest } = order;
+    const { customer: who, shippingAddress: address, lines: requested, orderedAt, ...rest } = order;
     // A request told again finds its order made, whatever has happened to stock and prices since.
     const known = await this.orders.load(orderId);
     if (known.version > 0) return { orderId, version: known.version };
 
-    if (order.customer.kind === 'account') await this.assertUser(order.customer.userId);
+    if ('userId' in who) await this.assertUser(who.userId);
     const { lines, currency } = await priceLines(this.queries, orderId, requested);
-    const created = { orderId, ...rest, currency, lines, orderedAt: orderedAt.toISOString() };
+    const customer: Customer =
+      'userId' in who
+        ? { kind: 'account', userId: who.userId }
+        : { kind: 'guest', person: await this.personalData.seal(orderId, who.guest) };
+    const person = personBehind({ orderId, customer });
+    const shippingAddress = address && (await this.personalData.seal(person, address));
+    const at = orderedAt.toISOString();
+    const created = { orderId, ...rest, customer, shippingAddress, currency, lines, orderedAt: at };
     const { version } = await this.orders.decide(orderId, { type: 'create', order: created, submit });
     return { orderId, version };
   }

@@ -1,5 +1,6 @@
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
-import type { Address, By } from '../domain/order';
+import { PersonalData } from '../../../kernel/personal-data/personal-data';
+import { type Address, assertMay, type By, personBehind, unknownOrder } from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
 
 /** Draft only. */
@@ -16,10 +17,18 @@ export class SetShippingAddress extends Command<OrderVersion> {
 
 @CommandHandler(SetShippingAddress)
 export class SetShippingAddressHandler implements ICommandHandler<SetShippingAddress> {
-  constructor(private readonly orders: OrderStreams) {}
+  constructor(
+    private readonly orders: OrderStreams,
+    private readonly personalData: PersonalData,
+  ) {}
 
   async execute({ orderId, by, address, expectedVersion }: SetShippingAddress): Promise<OrderVersion> {
-    const { version } = await this.orders.decide(orderId, { type: 'set-address', by, address }, { expectedVersion });
+    const { state: order } = await this.orders.load(orderId);
+    if (order.status === 'none') throw unknownOrder();
+    assertMay(by, order);
+    const sealed = await this.personalData.seal(personBehind(order), address);
+    const command = { type: 'set-address', by, address: sealed } as const;
+    const { version } = await this.orders.decide(orderId, command, { expectedVersion });
     return { orderId, version };
   }
 }

@@ -1,13 +1,18 @@
 import { type IQueryHandler, Query, QueryBus, QueryHandler } from '@nestjs/cqrs';
 import { DomainError } from '../../../kernel/domain-error';
 import { deriveId } from '../../../kernel/ids';
+import { PersonalData } from '../../../kernel/personal-data/personal-data';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import {
   type Address,
+  assertMay,
   type By,
   type OrderCommand,
   type OrderEvent,
   type OrderStatus,
+  personBehind,
   totalMinor,
+  unknownOrder,
 } from '../domain/order';
 import { OrderStreams } from '../order-streams';
 import { priceLines } from './create-order';
@@ -50,6 +55,7 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
   constructor(
     private readonly orders: OrderStreams,
     private readonly queries: QueryBus,
+    private readonly personalData: PersonalData,
   ) {}
 
   async execute({ orderId, by, wishes }: SimulateOrder): Promise<Simulation> {
@@ -69,7 +75,7 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
       }
     }
     const { state } = await this.orders.simulate(orderId, carriedOut);
-    if (state.status === 'none') throw new DomainError('not-found', 'order-unknown', 'There is no such order.');
+    if (state.status === 'none') throw unknownOrder();
     return { results, status: state.status, totalMinor: totalMinor(state.lines), currency: state.currency };
   }
 
@@ -89,11 +95,19 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
       case 'removeLine':
         return { type: 'remove-line', by, lineId: wish.lineId };
       case 'setShippingAddress':
-        return { type: 'set-address', by, address: wish.address };
+        return { type: 'set-address', by, address: await this.seal(orderId, by, wish.address) };
       case 'submit':
         return { type: 'submit', by, paymentMethod: wish.paymentMethod };
       case 'cancel':
         return { type: 'cancel', by, reason: wish.reason };
     }
+  }
+
+  /** As it would stand in the log. */
+  private async seal(orderId: string, by: By, address: Address): Promise<Sealed<Address>> {
+    const { state: order } = await this.orders.load(orderId);
+    if (order.status === 'none') throw unknownOrder();
+    assertMay(by, order);
+    return this.personalData.seal(personBehind(order), address);
   }
 }

@@ -4,6 +4,7 @@ import { currentContext } from '../../../kernel/context';
 import { EventType } from '../../../kernel/event-store/event-type';
 import { saga, SagaExecutionError, type SagaFailure } from '../../../kernel/sagas/saga';
 import { Sagas } from '../../../kernel/sagas/sagas';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { Reaction } from '../../../kernel/subscriptions/reaction';
 import { Subscriptions } from '../../../kernel/subscriptions/subscriptions';
 import { ProcessPayment, RefundPayment } from '../../payments/contracts/process-payment';
@@ -21,7 +22,7 @@ interface Fulfilment {
   readonly totalMinor: number;
   readonly currency: string;
   readonly paymentMethod: string;
-  readonly address: Address;
+  readonly address: Sealed<Address>;
 }
 
 export const OrderFulfilment = saga<Fulfilment>('order-fulfilment', { version: 1 })

@@ -1,9 +1,11 @@
 import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
+import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
 import { DomainError } from '../../../kernel/domain-error';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
 import { EventStore } from '../../../kernel/event-store/event-store';
 import { Money } from '../../../kernel/http/money';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
 import type {
   PaymentCompleted,
@@ -23,6 +25,7 @@ import {
   allowedActions,
   type By,
   type Cancellation,
+  type Guest,
   type Line,
   type OrderEvent,
   orderEventTypes,
@@ -37,7 +40,7 @@ interface OrderRow {
   id: string;
   reference: string | null;
   customer_id: string | null;
-  guest: { name?: string; email?: string } | null;
+  guest: Sealed<Guest> | null;
   status: OrderStatus;
   payment_status: OrderSummary['paymentStatus'];
   fulfilment_status: OrderSummary['fulfilmentStatus'];
@@ -45,7 +48,7 @@ interface OrderRow {
   total_minor: number;
   lines: Line[];
   line_count: number;
-  shipping_address: Address | null;
+  shipping_address: Sealed<Address> | null;
   payment_method: string | null;
   payment_id: string | null;
   shipment_id: string | null;
@@ -171,7 +174,7 @@ function created(event: Extract<OrderEvent, { type: 'order.created' }>, at: stri
       id: orderId,
       reference: reference ?? null,
       customer_id: customer.kind === 'account' ? customer.userId : null,
-      guest: customer.kind === 'guest' ? { name: customer.name, email: customer.email } : null,
+      guest: customer.kind === 'guest' ? customer.person : null,
       status: 'draft',
       payment_status: 'none',
       fulfilment_status: 'none',
@@ -222,7 +225,8 @@ export class OrderAddress {
 export class OrderDetails extends OrderSummary {
   lines!: OrderLine[];
 
-  shippingAddress!: OrderAddress | null;
+  @ApiProperty({ type: () => OrderAddress, nullable: true })
+  shippingAddress!: Sealed<OrderAddress> | null;
 
   paymentMethod!: string | null;
 

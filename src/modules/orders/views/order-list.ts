@@ -1,6 +1,8 @@
 import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
+import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
 import { Money } from '../../../kernel/http/money';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import type { By, OrderStatus } from '../domain/order';
 
 export class OrderGuest {
@@ -35,7 +37,8 @@ export class OrderSummary {
   /** None for a guest. */
   customerId!: string | null;
 
-  guest!: OrderGuest | null;
+  @ApiProperty({ type: () => OrderGuest, nullable: true })
+  guest!: Sealed<OrderGuest> | null;
 
   status!:
     'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';

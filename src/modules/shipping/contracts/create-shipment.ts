@@ -1,4 +1,5 @@
 import { Command } from '@nestjs/cqrs';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 
 export interface PostalAddress {
   readonly name: string;
@@ -19,12 +20,12 @@ export interface ShipmentLine {
 /**
  * Books a parcel for an order with the carrier. There is one shipment an order: a repeat gives the first result.
  *
- * @throws DomainError `shipment-refused` (conflict): the carrier does not take it; `shipment-cancelled` (conflict)
+ * @throws DomainError `shipment-refused` (conflict): the carrier does not take it; `shipment-cancelled` (conflict); `address-erased` (conflict)
  */
 export class CreateShipment extends Command<{ shipmentId: string; trackingNumber: string }> {
   constructor(
     readonly orderId: string,
-    readonly address: PostalAddress,
+    readonly address: Sealed<PostalAddress>,
     readonly lines: readonly ShipmentLine[],
   ) {
     super();
