@@ -57,10 +57,12 @@ const unstorable = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/i;
  * A payload as JSON text: dates become RFC 3339, absent values are left out, text is anything but NUL and half
  * characters. Refused before it enters a batch, where it would take its neighbours down.
  *
- * @throws EventDataError for bigint (pass a string), non-finite numbers and integers beyond 2^53
+ * @throws EventDataError for bigint (pass a string), invalid dates, non-finite numbers and integers beyond 2^53
  */
 export function wireForm(payload: unknown): string {
-  const json = JSON.stringify(payload, (key, value: unknown) => {
+  const json = JSON.stringify(payload, function (this: Record<string, unknown>, key, value: unknown) {
+    // it has been turned into null by now
+    if (value === null && this[key] instanceof Date) throw new EventDataError(`"${key}" is no date at all`);
     if (typeof value === 'bigint') throw new EventDataError(`"${key}" is a bigint: store it as a string`);
     if (typeof value !== 'number') return value;
     if (!Number.isFinite(value)) throw new EventDataError(`"${key}" is ${value}: JSON has no form for it`);

@@ -433,6 +433,7 @@ describe('the event store', () => {
       ['the first half of a pair', { text: '\ud83d' }],
       ['the second half of a pair', { deep: [{ text: 'x\ude00' }] }],
       ['a bigint', { big: 1n }],
+      ['a date that is none', { at: new Date('the day before') }],
       ['not a number', { n: NaN }],
       ['infinity', { deep: { n: -Infinity } }],
       ['an integer that has lost digits', { n: 2 ** 53 }],
