@@ -88,13 +88,19 @@ export class DeadLetters {
 
   /** Gives the event up for this subscription; what was parked behind it is delivered. */
   async discard(subscription: string, position: number, by: string, reason: string): Promise<DeadLetter> {
-    const letter = await this.open(subscription, position);
+    await this.open(subscription, position);
+    // what is behind one that failed still waits for a word on that
     await this.database.pool.query(
-      `update subscriptions.dead_letters set state = 'discarded', resolved_by = $3, resolved_at = clock_timestamp(), reason = $4
-       where subscription = $1 and position = $2 and state in ('failed', 'parked')`,
+      `with discarded as (
+         update subscriptions.dead_letters
+         set state = 'discarded', resolved_by = $3, resolved_at = clock_timestamp(), reason = $4
+         where subscription = $1 and position = $2 and state in ('failed', 'parked') returning partition)
+       update subscriptions.dead_letters d set replay_requested_by = $3 from discarded
+       where d.subscription = $1 and d.partition = discarded.partition and d.position <> $2 and d.state = 'parked'
+         and not exists (select from subscriptions.dead_letters f where f.subscription = $1
+                           and f.partition = discarded.partition and f.position <> $2 and f.state = 'failed')`,
       [subscription, position, by, reason],
     );
-    await this.ask(subscription, letter.partition, by);
     return this.get(subscription, position);
   }
 

@@ -164,6 +164,8 @@ export abstract class Runner implements LeaseHolder {
       } catch (error) {
         if (error instanceof Fenced) throw error;
         this.logger.warn(`Replay of event ${letter.position} failed again: ${(error as Error).message}`);
+        // the operator's word stands, and is acted upon at the next look
+        if (!this.isEventsFault(error)) return;
         return this.letters.failedAgain(letter, error);
       }
     }

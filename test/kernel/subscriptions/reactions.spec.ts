@@ -288,6 +288,35 @@ describe('a reaction', () => {
       expect(heard.handled).toEqual([2, 3]);
     });
 
+    it('leaves what failed alone when one behind it is discarded', async () => {
+      failing.set(1, Infinity);
+      await tell(aThing(), 1, 2, 3);
+      await kernel.subscriptions.idle();
+      await kernel.deadLetters.discard(subscription, 2, operator, 'a test order');
+      expect(await letters()).toMatchObject([
+        { state: 'failed', attempts: 3, replayRequestedBy: null },
+        { state: 'discarded' },
+        { state: 'parked', replayRequestedBy: null },
+      ]);
+      failing.clear();
+      await kernel.deadLetters.requestReplay(subscription, 1, operator);
+      await eventually(async () => (await states()) === 'replayed,discarded,replayed');
+      expect(heard.handled).toEqual([1, 3]);
+    });
+
+    it('and is replayed while the target asks for patience is replayed later, without another word', async () => {
+      failing.set(1, 3);
+      await tell(aThing(), 1);
+      await kernel.subscriptions.idle();
+      let times = 0;
+      heard.on = () => {
+        if (times++ < 1) throw Object.assign(new Error('open circuit'), { retryAfterMs: 1 });
+      };
+      await kernel.deadLetters.requestReplay(subscription, 1, operator);
+      await eventually(async () => (await states()) === 'replayed');
+      expect((await letters())[0]).toMatchObject({ attempts: 3, resolvedBy: operator });
+    });
+
     it('once more after it was replayed, since a crash told it again, is a dead letter again', async () => {
       const { opened, open } = gate();
       heard.on = (event) => (event.n === 0 ? opened : failAsOftenAsAsked(event));
