@@ -4,6 +4,7 @@ import type { Config } from './config/config';
 import { ConfigModule } from './config/config.module';
 import { GatewayModule } from './gateway/gateway.module';
 import { loggerOptions } from './gateway/logging';
+import { MetricsModule } from './gateway/metrics/metrics.module';
 import { KernelModule, type KernelOptions } from './kernel/kernel.module';
 import { OperationsModule } from './modules/operations/operations.module';
 import { OrdersModule } from './modules/orders/orders.module';
@@ -22,6 +23,7 @@ export interface AppOptions extends KernelOptions {
 @Module({})
 export class AppModule {
   static with({ config, secret, ...kernel }: AppOptions): DynamicModule {
+    const metrics = config.METRICS ?? (config.NODE_ENV !== 'production' || config.METRICS_TOKEN !== undefined);
     return {
       module: AppModule,
       imports: [
@@ -29,6 +31,7 @@ export class AppModule {
         LoggerModule.forRoot(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
         KernelModule.forRoot(kernel),
         GatewayModule.forRoot({ secret, lifetimeSeconds: config.ACCESS_TOKEN_SECONDS }),
+        ...(metrics ? [MetricsModule] : []),
         UsersModule,
         ProductsModule,
         OrdersModule,

@@ -74,6 +74,17 @@ export class Config {
   @IsBoolean()
   readonly DEMO_DATA?: boolean;
 
+  /** Prometheus metrics at /metrics. Default: on, but in production only with METRICS_TOKEN. */
+  @IsOptional()
+  @flag()
+  @IsBoolean()
+  readonly METRICS?: boolean;
+
+  /** What /metrics asks for as bearer token, at least 16 characters. Without it, whoever reaches the port may read them. */
+  @IsOptional()
+  @Length(16, 200)
+  readonly METRICS_TOKEN?: string;
+
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
   readonly LOG_LEVEL: string = 'info';
 }
@@ -85,7 +96,8 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const known = Object.keys(new Config()).concat('DATABASE_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA');
+  const unset = ['DATABASE_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA', 'METRICS', 'METRICS_TOKEN'];
+  const known = Object.keys(new Config()).concat(unset);
   // an empty variable is how shells and compose files say "not set"
   const given = known.flatMap((key) => (env[key] ? [[key, env[key]] as const] : []));
   const config = plainToInstance(Config, Object.fromEntries(given));

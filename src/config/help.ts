@@ -20,6 +20,9 @@ Environment (none is needed):
   DOCS                  true or false: Swagger UI at /docs (on, but off in production)
   DEMO_DATA             true or false: a demonstration catalogue for an empty database
                         (on with the embedded Postgres)
+  METRICS               true or false: Prometheus metrics at /metrics
+                        (on, but in production only with METRICS_TOKEN)
+  METRICS_TOKEN         bearer token that /metrics asks for, at least 16 characters (none)
   LOG_LEVEL             fatal, error, warn, info, debug, trace or silent (info)
   NODE_ENV              development, test or production (development)`;
 }

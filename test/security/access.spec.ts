@@ -11,6 +11,7 @@ import { type Operation, operationsOf } from './operations';
 const open = [
   'GET /health/live',
   'GET /health/ready',
+  'GET /metrics',
   'POST /v1/auth/register',
   'POST /v1/auth/token',
   'GET /v1/products',
@@ -68,7 +69,8 @@ describe('access', () => {
       },
     });
     const text = await response.text();
-    return { path, status: response.status, headers: response.headers, body: text ? JSON.parse(text) : {} };
+    const answered = /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : { text };
+    return { path, status: response.status, headers: response.headers, body: answered };
   }
 
   /** RFC 9457, and a trace by which we find it. */
@@ -117,6 +119,7 @@ describe('access', () => {
     it('without signing in: the open ones', async () => {
       expect((await anonymous.get('/health/live')).status).toBe(200);
       expect((await anonymous.get('/health/ready')).status).toBe(200);
+      expect((await send(anonymous, 'GET', '/metrics')).status).toBe(200);
       expect((await anonymous.get('/v1/products')).body['data']).toHaveLength(5);
       expect((await anonymous.get(`/v1/products/${tea}`)).status).toBe(200);
     });
@@ -167,6 +170,53 @@ describe('access', () => {
           expectProblem(await call(shop.admin, operation, { id }), 404, 412);
           expectProblem(await call(ada, operation, { id }, asCustomer(operation)), 404);
         }
+      }
+    });
+  });
+
+  describe('to the metrics', () => {
+    const metricsToken = 'a-token-that-only-the-scraper-knows';
+    const production = { NODE_ENV: 'production', JWT_SECRET: 'a secret that only this test run knows, long enough' };
+
+    it('is for everybody who reaches the port, unless it is said otherwise; they tell no names', async () => {
+      const { body } = await send(anonymous, 'GET', '/metrics');
+      expect(body['text']).toContain('orderloom_log_position');
+      expect(body['text']).not.toMatch(/example\.com|Account|Lovelace|[0-9a-f]{8}-[0-9a-f]{4}-/);
+    });
+
+    it.each([
+      ['in production', production],
+      ['when they are off', { METRICS: 'false' }],
+      ['when they are off, whatever the token', { METRICS: 'false', METRICS_TOKEN: metricsToken }],
+    ])('there is none %s: 404', async (_, env: Record<string, string>) => {
+      const other = await startApp({ env });
+      try {
+        for (const token of [undefined, metricsToken, other.admin.token]) {
+          expectProblem(await new Api(other.url, token).get('/metrics'), 404);
+        }
+      } finally {
+        await other.close();
+      }
+    });
+
+    it('with a token set, needs that one, and nobody’s access token will do', async () => {
+      const other = await startApp({ env: { ...production, METRICS_TOKEN: metricsToken } });
+      try {
+        const read = (authorization?: string) =>
+          fetch(`${other.url}/metrics`, { headers: authorization === undefined ? {} : { authorization } });
+        const tokens = ['', 'x', metricsToken.slice(1), `${metricsToken}x`, metricsToken.toUpperCase()];
+        const wrong = [...tokens, other.admin.token].map((token) => `Bearer ${token}`);
+        for (const authorization of [undefined, metricsToken, `Basic ${metricsToken}`, ...wrong]) {
+          const { status, headers } = await read(authorization);
+          expect({ authorization, status }).toEqual({ authorization, status: 401 });
+          expect(headers.get('www-authenticate')).toMatch(/^Bearer/);
+        }
+        expectProblem(await new Api(other.url, other.admin.token).get('/metrics'), 401);
+        expect((await read(`Bearer ${metricsToken}`)).status).toBe(200);
+        // it opens nothing else
+        expectProblem(await new Api(other.url, metricsToken).get('/v1/orders'), 401);
+      } finally {
+        await other.close();
       }
     });
   });

@@ -13,7 +13,14 @@ import {
   type StoredEvent,
   wireForm,
 } from './event';
-import { type Append, type AppendOutcome, appendAll, GroupCommit } from './group-commit';
+import {
+  type Append,
+  type AppendOutcome,
+  type AppendStats,
+  appendAll,
+  type BatchListener,
+  GroupCommit,
+} from './group-commit';
 import { type Snapshot, Snapshots } from './snapshots';
 import { currentSchemaVersion, toCurrent } from './upcasting';
 
@@ -98,6 +105,7 @@ export class EventStore {
       for (const announcement of announce) {
         const append = prepare(announcement);
         const [outcome] = await appendAll(queryable(manager), [append]);
+        this.groupCommit.outcomes[outcome!.status]++;
         if (outcome!.status === 'conflict') {
           if (typeof announcement.expectedVersion === 'number') {
             throw new VersionMismatch(announcement.expectedVersion, outcome!.version);
@@ -203,6 +211,14 @@ export class EventStore {
   /** Tells the listener what this process has committed, in the order in which the answers arrived. */
   onCommitted(listener: CommittedListener): void {
     this.listener = listener;
+  }
+
+  get appendStats(): AppendStats {
+    return this.groupCommit;
+  }
+
+  onBatch(listener: BatchListener): void {
+    this.groupCommit.onBatch = listener;
   }
 
   private committed(append: Append, outcome: AppendOutcome): void {

@@ -45,6 +45,17 @@ export interface GroupCommitLimits {
   readonly resendMs: number;
 }
 
+/** What operators see of appending. */
+export interface AppendStats {
+  /** Commands since this process began. `failed`: the log gave no answer; `refused`: the queue was full. */
+  readonly outcomes: Record<AppendOutcome['status'] | 'failed' | 'refused', number>;
+  /** Commands that wait for the batch in flight to end. */
+  readonly queued: number;
+}
+
+/** Hears of every batch that was answered, and how long that took without the wait in the queue. */
+export type BatchListener = (commands: number, ms: number) => void;
+
 /** SQLSTATE lock_not_available: somebody else held the log for all of `lock_timeout`. */
 const lockTimeout = '55P03';
 
@@ -64,6 +75,8 @@ export class GroupCommit {
   private readonly queue: Waiting[] = [];
   private queuedBytes = 0;
   private busy = false;
+  readonly outcomes: AppendStats['outcomes'] = { ok: 0, conflict: 0, duplicate: 0, failed: 0, refused: 0 };
+  onBatch: BatchListener = () => undefined;
   private readonly limits: GroupCommitLimits;
 
   constructor(
@@ -73,10 +86,15 @@ export class GroupCommit {
     this.limits = { ...defaults, ...limits };
   }
 
+  get queued(): number {
+    return this.queue.length;
+  }
+
   append(append: Append): Promise<AppendOutcome> {
     const bytes = append.events.reduce((sum, event) => sum + event.payload.length + event.metadata.length, 0);
     const { queuedCommands, queuedBytes } = this.limits;
     if (this.queue.length >= queuedCommands || this.queuedBytes + bytes > queuedBytes) {
+      this.outcomes.refused++;
       return Promise.reject(new OverloadError('The event log has more waiting than it can take. Try again shortly.'));
     }
     return new Promise((resolve, reject) => {
@@ -122,12 +140,14 @@ export class GroupCommit {
 
   private async send(batch: Waiting[]): Promise<void> {
     let outcomes: AppendOutcome[];
+    const began = performance.now();
     try {
       outcomes = await this.write(batch.map((waiting) => waiting.append));
     } catch (error) {
       // A lost server, or one that stayed locked, says nothing against any of them.
       if (batch.length === 1 || isConnectionError(error) || (error as { code?: unknown }).code === lockTimeout) {
         for (const waiting of batch) waiting.reject(error);
+        this.outcomes.failed += batch.length;
         return;
       }
       // One command's data took the whole batch down: halve until it stands alone.
@@ -135,6 +155,8 @@ export class GroupCommit {
       await this.send(batch.slice(0, half));
       return this.send(batch.slice(half));
     }
+    this.onBatch(batch.length, performance.now() - began);
+    for (const { status } of outcomes) this.outcomes[status]++;
     batch.forEach((waiting, nth) => waiting.resolve(outcomes[nth]!));
   }
 

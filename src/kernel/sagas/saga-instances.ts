@@ -8,6 +8,7 @@ import { type SagaEvent, sagaEventTypes } from './saga-stream';
 
 export const sagaStatuses = ['running', 'compensating', 'parked', 'completed', 'compensated'] as const;
 export type SagaStatus = (typeof sagaStatuses)[number];
+export type OpenSagaStatus = Exclude<SagaStatus, 'completed' | 'compensated'>;
 
 /** Row of `sagas.instances`. */
 interface InstanceRow {
@@ -126,6 +127,18 @@ export class SagaInstances {
       `select count(*)::int as count from sagas.instances where status in ('running', 'compensating')`,
     );
     return rows[0]!.count;
+  }
+
+  /** How many are under way or wait for a person. Those that ended are not counted: they only ever become more. */
+  async open(): Promise<Record<OpenSagaStatus, number>> {
+    const { rows } = await this.database.pool.query<{ status: OpenSagaStatus; count: number }>({
+      name: 'sagas.open',
+      text: `select status, count(*)::int as count from sagas.instances
+             where status in ('running', 'compensating', 'parked') group by status`,
+    });
+    const counts = { running: 0, compensating: 0, parked: 0 };
+    for (const { status, count } of rows) counts[status] = count;
+    return counts;
   }
 
   /** Sagas whose timer has run out, with the version at which it was set. */

@@ -41,6 +41,7 @@ export abstract class Runner implements LeaseHolder {
   readonly segment: number;
   private readonly segments: number;
   private handled = 0;
+  private retried = 0;
   protected readonly logger: Logger;
   protected readonly letters: DeadLetterBox;
   protected lease: Lease | undefined;
@@ -69,6 +70,11 @@ export abstract class Runner implements LeaseHolder {
   /** Events handled since this process began; its growth is the rate. */
   get count(): number {
     return this.handled;
+  }
+
+  /** Times that it had to try again since this process began, whatever was in the way. */
+  get retries(): number {
+    return this.retried;
   }
 
   /** Everything up to here has been handled for good. */
@@ -144,6 +150,7 @@ export abstract class Runner implements LeaseHolder {
    * a half-open one names the worst case, which outlasts the outage by far: so ask again sooner.
    */
   protected async backOff(attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
+    this.retried++;
     const { backoffMs, maxBackoffMs } = this.deps.retry;
     const ceiling = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 20), maxBackoffMs);
     const ms = Math.min(retryAfterMs(error) ?? ceiling, maxBackoffMs) * (0.5 + Math.random() / 2);

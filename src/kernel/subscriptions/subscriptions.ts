@@ -38,11 +38,23 @@ export interface SubscriptionStatus {
   readonly lagSeconds: number;
   /** Events handled a second, lately, by this process. */
   readonly ratePerSecond: number;
+  /** Events handled, and tries repeated, by this process since it began. */
+  readonly handled: number;
+  readonly retries: number;
   readonly owner: string | null;
   readonly pausedBy: string | null;
   readonly deadLetters: number;
   readonly parkedPartitions: number;
   readonly updatedAt: Date;
+}
+
+/** What this process does for a subscription, and has done since it began. */
+export interface SubscriptionWork {
+  readonly name: string;
+  readonly segment: number;
+  readonly owned: boolean;
+  readonly handled: number;
+  readonly retries: number;
 }
 
 /** Commits within this time are one piece of news to the other processes, in ms. */
@@ -162,7 +174,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
               c.updated_at as "updatedAt", (head.position - c.position)::float8 as lag,
               coalesce((select extract(epoch from clock_timestamp() - e.recorded_at) from event_store.events e
                         where e.position = c.position + 1), 0)::float8 as "lagSeconds",
-              0::float8 as "ratePerSecond", d.letters as "deadLetters", d.partitions as "parkedPartitions"
+              0::float8 as "ratePerSecond", 0 as handled, 0 as retries, d.letters as "deadLetters", d.partitions as "parkedPartitions"
        from subscriptions.checkpoints c,
             (select coalesce(max(position), 0) as position from event_store.events) head,
             lateral (select count(*)::int as letters, count(distinct partition)::int as partitions
@@ -175,12 +187,27 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       const runner = [...this.runners, ...this.rebuilds].find(
         ({ name, segment }) => name === row.name && segment === row.segment,
       );
-      if (!runner?.active) return row;
+      if (!runner) return row;
+      const { count: handled, retries } = runner;
+      if (!runner.active) return { ...row, handled, retries };
       const position = Math.max(row.position, runner.position);
       const lag = Math.max(0, this.tail.head - position);
       const ratePerSecond = this.rates.get(runner)?.rate ?? 0;
-      return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond };
+      return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond, handled, retries };
     });
+  }
+
+  /** Asks nobody, so it answers also while the database is away. */
+  work(): SubscriptionWork[] {
+    const rebuilds = this.rebuilds.filter((runner) => runner.active || runner.count > 0);
+    return [...this.runners, ...rebuilds].map(({ name, segment, active: owned, count: handled, retries }) => {
+      return { name, segment, owned, handled, retries };
+    });
+  }
+
+  /** Log position of the newest event that this process knows of. */
+  get head(): number {
+    return this.tail.head;
   }
 
   /** Nobody runs it until it is resumed; takes effect within a second. @throws DomainError `subscription-unknown` */

@@ -69,6 +69,12 @@ export class SubscriptionResponse {
   /** Events handled a second, lately, by the process that answers. */
   ratePerSecond!: number;
 
+  /** Events handled by the process that answers, since it began. */
+  handled!: number;
+
+  /** Times that the process that answers had to try again, since it began. */
+  retries!: number;
+
   /** The process that runs it. */
   owner!: string | null;
 

@@ -528,6 +528,8 @@ describe('the event store', () => {
       expect(refused.map((result) => (result.reason as Error).constructor)).toEqual(refused.map(() => OverloadError));
       // one was sent at once, ten waited
       expect(refused).toHaveLength(29);
+      expect(few.outcomes).toEqual({ ok: 11, conflict: 0, duplicate: 0, failed: 0, refused: 29 });
+      expect(few.queued).toBe(0);
       const small = new GroupCommit(opened.database.pool, { queuedBytes: 100_000 });
       const big = JSON.stringify({ text: 'x'.repeat(60_000) });
       const sizes = await Promise.allSettled(Array.from({ length: 4 }, () => small.append(appendOf(aThing(), big))));
@@ -549,6 +551,7 @@ describe('the event store', () => {
       expect(results.map((result) => result.status === 'rejected' && (result.reason as Error).message)).toEqual(
         Array.from({ length: 33 }, () => 'connect ECONNREFUSED'),
       );
+      expect(commit.outcomes).toMatchObject({ ok: 0, failed: 33 });
       // the first went alone, the others in one batch: a lost server is no reason to halve it
       expect(sent).toBeLessThan(12);
     });
