@@ -1,9 +1,5 @@
 import type { Client } from 'pg';
-
-export interface Violation {
-  readonly invariant: string;
-  readonly detail: string;
-}
+import type { Violation } from '../child';
 
 const things = `(select * from event_store.events where aggregate_type = 'thing')`;
 

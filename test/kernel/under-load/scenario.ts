@@ -1,11 +1,11 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import type { Client } from 'pg';
 import { createDatabase } from '../../support/database';
 import { random } from '../../support/random';
 import { connect } from '../support';
-import { check, type Violation } from './checker';
-import type { Order, Part, Report } from './process';
+import { Child, type Edit, type Violation } from '../child';
+import { check } from './checker';
+import type { Part, Progress } from './process';
 import { delivered, views } from './views';
 import { books } from './writer';
 
@@ -20,7 +20,7 @@ export const sessions = [
 
 /** A bug for this run only: in the code that the processes load, or in the database. */
 export interface Plant {
-  readonly edits?: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
+  readonly edits?: readonly Edit[];
   readonly sql?: (tester: Client) => Promise<unknown>;
 }
 
@@ -63,7 +63,8 @@ export async function run(load: Load): Promise<Outcome> {
   const db = await createDatabase();
   const tester = await connect(db.url);
   const violations: Violation[] = [];
-  const children: Child[] = [];
+  const children: Child<Progress>[] = [];
+  const progress: Progress[] = Array.from({ length: processes }, () => ({ acknowledged: 0, repeats: 0 }));
   const foreigners: Client[] = [];
   try {
     await tester.query(`${views}; ${books}; create table public.foreigners (n int)`);
@@ -71,7 +72,8 @@ export async function run(load: Load): Promise<Outcome> {
     const share = (nth: number) => Array.from({ length: writers }, (_, n) => n).filter((n) => n % processes === nth);
     for (let nth = 0; nth < processes; nth++) {
       const part: Part = { databaseUrl: db.url, seed, writers: share(nth), appends };
-      children.push(new Child(part, load.planted));
+      const script = join(__dirname, 'process.js');
+      children.push(new Child(script, part, load.planted?.edits, (told: Progress) => (progress[nth] = told)));
     }
     await Promise.all(children.map((child) => child.done('start')));
     foreigners.push(await foreigner(db.url, 'insert into foreigners values (1)'));
@@ -80,7 +82,7 @@ export async function run(load: Load): Promise<Outcome> {
     const begun = Date.now();
     const killer = new Killer(load, tester);
     const watching = setInterval(() => {
-      const acknowledged = sum(children, (child) => child.acknowledged);
+      const acknowledged = sum(progress, (each) => each.acknowledged);
       killer.advance(acknowledged);
       load.onProgress?.(acknowledged, killer.kills);
     }, 10);
@@ -110,7 +112,7 @@ export async function run(load: Load): Promise<Outcome> {
       acknowledged: commands,
       events,
       kills: killer.kills,
-      repeats: sum(children, (child) => child.repeats),
+      repeats: sum(progress, (each) => each.repeats),
       writingMs: written - begun,
       catchingUpMs: caughtUp - written,
     };
@@ -172,58 +174,6 @@ class Killer {
       [name],
     );
     return rows[0]!.count;
-  }
-}
-
-/** A process of the scenario, seen from outside. */
-class Child {
-  private readonly process: ChildProcess;
-  private readonly waiting = new Map<string, () => void>();
-  private said = '';
-  readonly violations: Violation[] = [];
-  acknowledged = 0;
-  repeats = 0;
-
-  constructor(part: Part, planted?: Plant) {
-    this.process = fork(join(__dirname, 'process.js'), [JSON.stringify(part)], {
-      env: { ...process.env, PLANTED: JSON.stringify(planted?.edits ?? []) },
-      execArgv: [],
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    });
-    for (const stream of [this.process.stdout!, this.process.stderr!]) {
-      stream.on('data', (text: Buffer) => (this.said = (this.said + text.toString()).slice(-4000)));
-    }
-    this.process.on('message', (report: Report) => {
-      if (report.type === 'violation') this.violations.push({ invariant: report.invariant, detail: report.detail });
-      else if (report.type === 'done') this.finish(report.order);
-      else Object.assign(this, { acknowledged: report.acknowledged, repeats: report.repeats });
-    });
-    this.process.once('exit', (code, signal) => {
-      if (this.waiting.size === 0) return;
-      const detail = `exit ${code ?? signal}: ${this.said}`;
-      this.violations.push({ invariant: 'a process outlives its sessions', detail });
-      for (const order of [...this.waiting.keys()]) this.finish(order);
-    });
-  }
-
-  tell(order: Order): Promise<void> {
-    if (!this.process.connected) return Promise.resolve();
-    const done = this.done(order);
-    this.process.send(order);
-    return done;
-  }
-
-  done(order: string): Promise<void> {
-    return new Promise((resolve) => this.waiting.set(order, resolve));
-  }
-
-  kill(): void {
-    this.process.kill('SIGKILL');
-  }
-
-  private finish(order: string): void {
-    this.waiting.get(order)?.();
-    this.waiting.delete(order);
   }
 }
 

@@ -4,6 +4,7 @@ import { OverloadError } from '../../../src/kernel/event-store/errors';
 import type { AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
 import { idOf, newId } from '../../../src/kernel/ids';
 import { random } from '../../support/random';
+import type { Violation } from '../child';
 
 /** What the writers remember, kept beside the log that they wrote to. */
 export const books = `
@@ -30,7 +31,7 @@ export class Books {
   private acknowledged: Acknowledged[] = [];
   private refused: string[] = [];
   private writing: Promise<unknown> = Promise.resolve();
-  readonly violations: { invariant: string; detail: string }[] = [];
+  readonly violations: Violation[] = [];
   count = 0;
   repeats = 0;
 
