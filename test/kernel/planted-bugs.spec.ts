@@ -28,7 +28,7 @@ const lock = `perform pg_advisory_xact_lock(hashtextextended('event_store.log', 
 const underLoad: readonly (readonly [what: string, invariant: string, load: Partial<Load>])[] = [
   [
     'positions come from a sequence, before the commit, and readers go by the highest they have seen',
-    'views.counted was told every event once, and nothing else',
+    'was told every event once, and nothing else',
     {
       planted: {
         sql: async (tester) => {
@@ -51,11 +51,12 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
           edit('subscriptions/log-tail.ts', `if (first !== undefined && after + 1 >= first)`, `if (first === -1)`),
         ],
       },
+      appends: 100,
     },
   ],
   [
     'the checkpoint is written before the view, in a transaction of its own',
-    'views.counted was told every event once, and nothing else',
+    'was told every event once, and nothing else',
     {
       planted: {
         edits: [
@@ -87,7 +88,7 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
   ],
   [
     'events are handed to the readers before their commit',
-    'views.counted was told every event once, and nothing else',
+    'was told every event once, and nothing else',
     {
       planted: {
         edits: [
@@ -179,7 +180,7 @@ describe('the checks of the store under load notice when', () => {
         patienceMs: 4000,
         ...load,
       });
-      expect(violations.map((violation) => violation.invariant)).toContain(invariant);
+      expect(violations).toContainEqual({ invariant: expect.stringContaining(invariant), detail: expect.anything() });
     },
     60_000,
   );
@@ -190,7 +191,7 @@ describe('the checks of a process that is stopped notice when', () => {
     '%s',
     async (_, invariant, planted) => {
       const { violations } = await runStopped(planted);
-      expect(violations.map((violation) => violation.invariant)).toContain(invariant);
+      expect(violations).toContainEqual({ invariant: expect.stringContaining(invariant), detail: expect.anything() });
     },
     90_000,
   );
