@@ -8,6 +8,8 @@ module.exports = {
     '<rootDir>/test/crash/',
     '<rootDir>/test/bench/',
     '<rootDir>/test/fixtures/',
+    // runs everything under load many times over: npm run test:planted
+    '<rootDir>/test/kernel/planted-bugs.spec.ts',
   ],
   testEnvironment: 'node',
   globalSetup: '<rootDir>/test/support/global-setup.js',

@@ -10,23 +10,26 @@ import { SagaRunner, SagaTimers } from './sagas/saga-runner';
 import { Sagas } from './sagas/sagas';
 import { DeadLetters } from './subscriptions/dead-letters';
 import type { RetryOptions } from './subscriptions/runner';
-import { defaultRetry, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
+import { defaultRetry, NOTIFY, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
 
 export interface KernelOptions {
   readonly databaseUrl: string;
   readonly retry?: Partial<RetryOptions>;
+  /** Whether processes tell each other of their commits. Default: true; without it they find out by polling. */
+  readonly notify?: boolean;
 }
 
 /** Mechanism that knows no shop: the log, its subscriptions, sagas, and resilience towards the outside. */
 @Module({})
 export class KernelModule {
-  static forRoot({ databaseUrl, retry }: KernelOptions): DynamicModule {
+  static forRoot({ databaseUrl, retry, notify = true }: KernelOptions): DynamicModule {
     return {
       module: KernelModule,
       global: true,
       imports: [CqrsModule.forRoot(), DatabaseModule.forRoot(databaseUrl), DiscoveryModule, ResilienceModule],
       providers: [
         { provide: RETRY_OPTIONS, useValue: { ...defaultRetry, ...retry } },
+        { provide: NOTIFY, useValue: notify },
         EventStore,
         PersonalData,
         Subscriptions,

@@ -2,17 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Json } from '../support/api';
 import type { Books, Violation } from './invariants';
 
-/** Numbers that a seed determines, in [0, 1): mulberry32, Tommy Ettinger. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 interface Answer {
   readonly status: number;
   readonly body: Json;

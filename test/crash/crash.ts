@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { Client } from 'pg';
 import { AppProcess, embeddedUrl, freePort, isAlive, isReady, postmasterPid } from '../process/app-process';
-import { Clients, random } from './clients';
+import { random } from '../support/random';
+import { Clients } from './clients';
 import { checkInvariants, type Violation } from './invariants';
 
 /**

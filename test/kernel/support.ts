@@ -44,6 +44,9 @@ export interface Kernel {
   close(): Promise<void>;
 }
 
+/** What all kernels of a spec file are started with. */
+export const settings = { notify: true };
+
 export const quickRetry: RetryOptions = { attempts: 3, backoffMs: 5, maxBackoffMs: 20 };
 
 export async function startKernel(
@@ -51,7 +54,8 @@ export async function startKernel(
   providers: Provider[] = [],
   retry: Partial<RetryOptions> = {},
 ): Promise<Kernel> {
-  @Module({ imports: [KernelModule.forRoot({ databaseUrl, retry: { ...quickRetry, ...retry } })], providers })
+  const kernel = KernelModule.forRoot({ databaseUrl, retry: { ...quickRetry, ...retry }, ...settings });
+  @Module({ imports: [kernel], providers })
   class TestModule {}
   const app = await NestFactory.createApplicationContext(TestModule, { logger: false, abortOnError: false });
   const get = <T>(type: abstract new (...args: never[]) => T): T => app.get<T>(type, { strict: false });

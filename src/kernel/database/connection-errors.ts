@@ -8,7 +8,8 @@ export function isConnectionError(error: unknown): boolean {
   if (typeof code === 'string' && /^(08|57P0[1-3])|^(ECONN|EPIPE$|ETIMEDOUT$|ENOTFOUND$)/.test(code)) return true;
   return (
     typeof message === 'string' &&
-    /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error/i.test(
+    // the last is how TypeORM says that it lost the connection of a transaction
+    /connection terminated|timeout exceeded when trying to connect|client has encountered a connection error|query runner (was )?already released/i.test(
       message,
     )
   );

@@ -1,6 +1,15 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { Client } from 'pg';
 import { Database } from './database';
+
+/** TypeORM listens to a connection only while it uses it: lost just before or after, it would end the process. */
+class WatchedClient extends Client {
+  constructor(...args: ConstructorParameters<typeof Client>) {
+    super(...args);
+    this.on('error', () => undefined);
+  }
+}
 
 /** The connections to the one Postgres: TypeORM's for modules with plain state, {@link Database} for the kernel. */
 @Module({})
@@ -17,7 +26,10 @@ export class DatabaseModule {
           retryAttempts: 0,
           applicationName: 'orderloom/modules',
           poolSize: 10,
-          extra: { options: '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s' },
+          extra: {
+            Client: WatchedClient,
+            options: '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s',
+          },
         }),
       ],
       providers: [{ provide: Database, useFactory: () => new Database(url) }],

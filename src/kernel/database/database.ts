@@ -21,13 +21,15 @@ export class Database implements OnApplicationShutdown {
   constructor(readonly url: string) {
     const base: PoolConfig = { connectionString: url, connectionTimeoutMillis: 10_000, allowExitOnIdle: false };
     const guards = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s';
+    // Below the lease of a subscription: its transaction keeps others from taking over from a process that stands still.
+    const derived = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c synchronous_commit=off';
     this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
     this.appends = this.open({ ...base, max: 1, application_name: 'orderloom/log', options: guards });
     this.relaxed = this.open({
       ...base,
       max: 12,
       application_name: 'orderloom/derived',
-      options: `${guards} -c synchronous_commit=off`,
+      options: derived,
     });
   }
 

@@ -63,8 +63,8 @@ export class Leases {
 
   constructor(
     private readonly url: string,
-    /** Another process committed something. */
-    private readonly onNews: () => void,
+    /** Another process committed something. Without it, nobody listens. */
+    private readonly onNews?: () => void,
   ) {}
 
   /**
@@ -215,10 +215,10 @@ export class Leases {
     client.on('error', drop);
     client.on('end', drop);
     client.on('notification', ({ payload }: Notification) => {
-      if (payload !== this.owner) this.onNews();
+      if (payload !== this.owner) this.onNews?.();
     });
     await client.connect();
-    await client.query(`listen ${newsChannel}`);
+    if (this.onNews) await client.query(`listen ${newsChannel}`);
     return (this.client = client);
   }
 }

@@ -21,6 +21,7 @@ import { RebuildRunner, rebuildOf } from './rebuild-runner';
 import type { RetryOptions, Runner, RunnerDependencies, Share } from './runner';
 
 export const RETRY_OPTIONS = Symbol('subscriptions.retry');
+export const NOTIFY = Symbol('subscriptions.notify');
 
 export const defaultRetry: RetryOptions = { attempts: 8, backoffMs: 50, maxBackoffMs: 5000 };
 
@@ -81,9 +82,10 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     private readonly database: Database,
     private readonly store: EventStore,
     @Inject(RETRY_OPTIONS) private readonly retry: RetryOptions,
+    @Inject(NOTIFY) notify: boolean,
   ) {
-    this.tail = new LogTail(store, () => this.tell());
-    this.leases = new Leases(database.url, () => this.tail.poke());
+    this.tail = new LogTail(store, notify ? () => this.tell() : undefined);
+    this.leases = new Leases(database.url, notify ? () => this.tail.poke() : undefined);
   }
 
   async onApplicationBootstrap(): Promise<void> {
