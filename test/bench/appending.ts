@@ -3,7 +3,7 @@ import type { Appended } from './load';
 import { atLeast, atMost, type Comparison, type Line, median } from './report';
 import type { Bench, Run } from './bench';
 
-const ours = { name: 'Orderloom', module: 'ours/store', migrated: true };
+export const ours = { name: 'Orderloom', module: 'ours/store', migrated: true };
 const handWritten = { name: 'prepared INSERT, by hand', module: 'ours/hand-written' };
 const emmett = { name: 'Emmett', module: 'peers/emmett' };
 
@@ -22,38 +22,46 @@ interface Entry {
   readonly name: string;
   readonly module: string;
   readonly migrated?: boolean;
+  /** What is to be in its database beforehand. @returns events */
+  readonly prepare?: (url: string) => Promise<number>;
 }
 
-/** Rounds of all contenders, turn by turn, each in its own database, and each acknowledged append looked for in it. */
+/**
+ * Rounds of all contenders, turn by turn, each in its own database, and each acknowledged append looked for in it.
+ *
+ * @param callers how many there are at a time; for each number a round of its own
+ * @returns by contender, then by number of callers
+ */
 export async function compete(
   run: Run,
   bench: string,
   entries: readonly Entry[],
-  concurrency: number,
-): Promise<Appended[][]> {
+  callers: readonly number[],
+): Promise<Appended[][][]> {
   const contenders: Contender[] = [];
-  const appended: Appended[][] = entries.map(() => []);
+  const appended: Appended[][][] = entries.map(() => callers.map(() => []));
   try {
-    for (const [nth, { name, module, migrated }] of entries.entries()) {
+    const events: number[] = [];
+    for (const [nth, { name, module, migrated, prepare }] of entries.entries()) {
       const url = await run.server.database(`${bench}_${nth}`, migrated);
+      events.push((await prepare?.(url)) ?? 0);
       contenders.push(await Contender.start(name, module, url));
     }
-    const acknowledged = entries.map(() => 0);
+    await run.server.query('checkpoint');
     // the first round is for warming up
     for (let round = 0; round <= run.rounds; round++) {
-      for (let turn = 0; turn < entries.length; turn++) {
-        const nth = (turn + round) % entries.length;
-        const contender = contenders[nth]!;
-        const result = await contender.ask<Appended>('round', concurrency, run.seconds * (round === 0 ? 500 : 1000));
-        acknowledged[nth]! += result.count;
-        const stored = await contender.ask<number>('stored');
-        if (stored !== acknowledged[nth]) {
-          throw new Error(`${contender.name} acknowledged ${acknowledged[nth]} appends and stored ${stored}`);
+      for (const [which, concurrency] of callers.entries()) {
+        for (let turn = 0; turn < entries.length; turn++) {
+          const nth = (turn + round) % entries.length;
+          const contender = contenders[nth]!;
+          const result = await contender.ask<Appended>('round', concurrency, run.seconds * (round === 0 ? 500 : 1000));
+          events[nth]! += result.count;
+          const stored = await contender.ask<number>('stored');
+          if (stored !== events[nth]) throw new Error(`${contender.name} has ${stored} events, not ${events[nth]}`);
+          const rate = Math.round((result.count / result.ms) * 1000);
+          run.progress(`${bench} ${round || 'warm-up'}: ${contender.name}, ${concurrency} callers, ${rate}/s`);
+          if (round > 0) appended[nth]![which]!.push(result);
         }
-        run.progress(
-          `${bench} ${round || 'warm-up'}: ${contender.name} ${Math.round((result.count / result.ms) * 1000)}/s`,
-        );
-        if (round > 0) appended[nth]!.push(result);
       }
     }
   } finally {
@@ -63,7 +71,7 @@ export async function compete(
   return appended;
 }
 
-const rates = (rounds: readonly Appended[]) => rounds.map(({ count, ms }) => (count / ms) * 1000);
+export const rates = (rounds: readonly Appended[]) => rounds.map(({ count, ms }) => (count / ms) * 1000);
 
 async function throughput(
   run: Run,
@@ -72,7 +80,7 @@ async function throughput(
   callers: number,
   goals: readonly number[],
 ) {
-  const appended = await compete(run, bench, [ours, ...entries], callers);
+  const appended = (await compete(run, bench, [ours, ...entries], [callers])).map(([rounds]) => rounds!);
   const mine = rates(appended[0]!);
   const others = entries.map(({ name }, nth): Line => {
     const rounds = rates(appended[nth + 1]!);
@@ -85,8 +93,8 @@ async function throughput(
 export const append: Bench = {
   name: 'append',
   about: 'one event a command, 128 callers, against every other store',
-  async run(run): Promise<Comparison> {
-    return {
+  async run(run): Promise<Comparison[]> {
+    const comparison: Comparison = {
       name: 'append',
       title: 'Append: 128 callers, one event a command',
       about:
@@ -94,14 +102,15 @@ export const append: Bench = {
       unit: 'events/s',
       lines: await throughput(run, 'append', [emmett, ...stores], 128, [10, ...stores.map(() => 5)]),
     };
+    return [comparison];
   },
 };
 
 export const insert: Bench = {
   name: 'insert',
   about: '32 callers, against one prepared INSERT a commit',
-  async run(run): Promise<Comparison> {
-    return {
+  async run(run): Promise<Comparison[]> {
+    const comparison: Comparison = {
       name: 'insert',
       title: 'Append: 32 callers, against hand-written SQL',
       about:
@@ -109,18 +118,19 @@ export const insert: Bench = {
       unit: 'events/s',
       lines: await throughput(run, 'insert', [handWritten], 32, [1]),
     };
+    return [comparison];
   },
 };
 
 export const lone: Bench = {
   name: 'lone',
   about: 'one caller: the time of one append, against one prepared INSERT',
-  async run(run): Promise<Comparison> {
-    const [mine, theirs] = (await compete(run, 'lone', [ours, handWritten], 1)).map((rounds) =>
-      rounds.map(({ p50 }) => p50),
+  async run(run): Promise<Comparison[]> {
+    const [mine, theirs] = (await compete(run, 'lone', [ours, handWritten], [1])).map(([rounds]) =>
+      rounds!.map(({ p50 }) => p50),
     ) as [number[], number[]];
     const cost = median(mine) / median(theirs);
-    return {
+    const comparison: Comparison = {
       name: 'lone',
       title: 'One lone append, against hand-written SQL',
       about: 'A single caller. The median time of an append in each round, from the call to its acknowledgement.',
@@ -130,5 +140,6 @@ export const lone: Bench = {
         { contender: handWritten.name, rounds: theirs, ratio: cost, goal: atMost(2, cost) },
       ],
     };
+    return [comparison];
   },
 };

@@ -3,6 +3,9 @@ import { cpus, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { append, insert, lone } from './appending';
+import { catchUp } from './catching-up';
+import { growth } from './growing';
+import { load } from './loading';
 import { plot } from './plot';
 import { type Comparison, type Machine, markdown, table } from './report';
 import { type Server, startServer } from './server';
@@ -23,10 +26,10 @@ export interface Run {
 export interface Bench {
   readonly name: string;
   readonly about: string;
-  run(run: Run): Promise<Comparison>;
+  run(run: Run): Promise<Comparison[]>;
 }
 
-const benches: readonly Bench[] = [append, insert, lone];
+const benches: readonly Bench[] = [append, insert, lone, catchUp, load, growth];
 
 const usage = `Usage: npm run bench -- [options]
 
@@ -81,9 +84,10 @@ async function main(): Promise<number> {
   try {
     machine = await describe(server, `${rounds} rounds`);
     for (const bench of chosen) {
-      const comparison = await bench.run({ server, rounds, seconds, events, full: values.full, progress });
-      comparisons.push(comparison);
-      process.stdout.write(`\n${comparison.title}\n\n${table(comparison)}\n`);
+      for (const comparison of await bench.run({ server, rounds, seconds, events, full: values.full, progress })) {
+        comparisons.push(comparison);
+        process.stdout.write(`\n${comparison.title}\n\n${table(comparison)}\n`);
+      }
     }
   } finally {
     await server.stop();
