@@ -22,8 +22,8 @@ interface Entry {
   readonly name: string;
   readonly module: string;
   readonly migrated?: boolean;
-  /** What is to be in its database beforehand. @returns events */
-  readonly prepare?: (url: string) => Promise<number>;
+  /** Of a database that is there already, and stays. Default: a new one. */
+  readonly url?: string;
 }
 
 /**
@@ -42,10 +42,11 @@ export async function compete(
   const appended: Appended[][][] = entries.map(() => callers.map(() => []));
   try {
     const events: number[] = [];
-    for (const [nth, { name, module, migrated, prepare }] of entries.entries()) {
-      const url = await run.server.database(`${bench}_${nth}`, migrated);
-      events.push((await prepare?.(url)) ?? 0);
-      contenders.push(await Contender.start(name, module, url));
+    for (const [nth, { name, module, migrated, url }] of entries.entries()) {
+      const database = url ?? (await run.server.database(`${bench}_${nth}`, migrated));
+      const contender = await Contender.start(name, module, database);
+      contenders.push(contender);
+      events.push(await contender.ask<number>('stored'));
     }
     await run.server.query('checkpoint');
     // the first round is for warming up
@@ -66,7 +67,7 @@ export async function compete(
     }
   } finally {
     await Promise.all(contenders.map((contender) => contender.end()));
-    for (const nth of entries.keys()) await run.server.drop(`${bench}_${nth}`);
+    for (const [nth, { url }] of entries.entries()) if (!url) await run.server.drop(`${bench}_${nth}`);
   }
   return appended;
 }

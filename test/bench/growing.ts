@@ -21,9 +21,24 @@ export const growth: Bench = {
     const names = lengths.map((events) =>
       events === 0 ? 'Orderloom, empty log' : `Orderloom, ${figure(events)} events`,
     );
-    const entries = lengths.map((events, nth) => ({ ...ours, name: names[nth]!, prepare: filled(run, events) }));
-    const appended = await compete(run, 'growth', entries, [32, 1]);
-    const placed = await place(run, names, lengths);
+    const urls: string[] = [];
+    let appended: Awaited<ReturnType<typeof compete>>;
+    let placed: number[][];
+    try {
+      for (const [nth, events] of lengths.entries()) {
+        const url = await run.server.database(`growth_${nth}`, true);
+        urls.push(url);
+        // The app starts once before the log grows, so that its subscriptions are there and can be put to the log's end.
+        await Shop.prepare(url);
+        run.progress(`growth: filling a log with ${figure(events)} events`);
+        await fill(url, events);
+      }
+      const entries = urls.map((url, nth) => ({ ...ours, name: names[nth]!, url }));
+      appended = await compete(run, 'growth', entries, [32, 1]);
+      placed = await place(run, names, urls);
+    } finally {
+      for (const nth of lengths.keys()) await run.server.drop(`growth_${nth}`);
+    }
     return [
       {
         name: 'growth-append',
@@ -67,23 +82,28 @@ function against(names: readonly string[], rounds: number[][], cost: (empty: num
   });
 }
 
-function filled(run: Run, events: number) {
-  return async (url: string): Promise<number> => {
-    if (events === 0) return 0;
-    run.progress(`growth: filling a log with ${figure(events)} events`);
-    const client = new Client({ connectionString: url });
-    await client.connect();
-    try {
-      await client.query(fillLog(events));
-      await client.query(
-        `update subscriptions.checkpoints set position = (select max(position) from event_store.events)`,
-      );
-      await client.query('vacuum (analyze) event_store.events');
-    } finally {
-      await client.end();
-    }
-    return events;
-  };
+async function fill(url: string, events: number): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    if (events > 0) await client.query(fillLog(events));
+    await client.query('vacuum (analyze) event_store.events');
+  } finally {
+    await client.end();
+  }
+}
+
+/** What is in the log was not said to these readers. */
+async function skipAll(url: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(
+      `update subscriptions.checkpoints set position = (select max(position) from event_store.events)`,
+    );
+  } finally {
+    await client.end();
+  }
 }
 
 class Shop {
@@ -107,15 +127,24 @@ class Shop {
     });
     try {
       await app.ready(url);
-      const shop = new Shop(name, app, await Api.signIn(url, 'admin@example.com', password));
-      return shop;
+      return new Shop(name, app, await Api.signIn(url, 'admin@example.com', password));
     } catch (error) {
       await app.end();
       throw error;
     }
   }
 
-  async stock(): Promise<void> {
+  /** All that the app makes at its first start, and enough to sell. */
+  static async prepare(databaseUrl: string): Promise<void> {
+    const shop = await Shop.open('the app', databaseUrl);
+    try {
+      await shop.stock();
+    } finally {
+      await shop.close();
+    }
+  }
+
+  private async stock(): Promise<void> {
     const { status, body } = await this.admin.post(`/v1/products/${product}/stock-adjustments`, {
       delta: 1_000_000,
       reason: 'for the bench',
@@ -156,18 +185,13 @@ const order = () => ({
 });
 
 /** @returns orders a second, by shop and round */
-async function place(run: Run, names: readonly string[], lengths: readonly number[]): Promise<number[][]> {
+async function place(run: Run, names: readonly string[], urls: readonly string[]): Promise<number[][]> {
   const shops: Shop[] = [];
   const sold: number[][] = names.map(() => []);
   try {
-    for (const [nth, name] of names.entries()) {
-      const url = await run.server.database(`shop_${nth}`, true);
-      // it starts once before the log grows, so that its subscriptions are there and can be put to the log's end
-      const first = await Shop.open(name, url);
-      await first.stock();
-      await first.close();
-      await filled(run, lengths[nth]!)(url);
-      shops.push(await Shop.open(name, url));
+    for (const [nth, url] of urls.entries()) {
+      await skipAll(url);
+      shops.push(await Shop.open(names[nth]!, url));
     }
     await run.server.query('checkpoint');
     for (let round = 0; round <= run.rounds; round++) {
@@ -180,7 +204,6 @@ async function place(run: Run, names: readonly string[], lengths: readonly numbe
     }
   } finally {
     await Promise.all(shops.map((shop) => shop.close()));
-    for (const nth of names.keys()) await run.server.drop(`shop_${nth}`);
   }
   return sold;
 }

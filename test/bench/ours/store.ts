@@ -13,11 +13,9 @@ export async function open(url: string): Promise<Store> {
   return {
     append: (id, { type, data }) =>
       store.append({ type: 'order', id }, [{ ...data, type }], { expectedVersion: 'noStream' }),
-    async stored() {
-      const { rows } = await database.pool.query<{ count: number }>(
-        'select count(*)::int as count from event_store.events',
-      );
-      return rows[0]!.count;
+    stored() {
+      // positions have no gaps, and counting ten millions would take longer than the round
+      return store.head();
     },
     async close() {
       await dataSource.destroy();
