@@ -12,6 +12,7 @@ const stores = [
   { name: 'Castore', module: 'peers/castore' },
   { name: 'Act', module: 'peers/act' },
   { name: 'Eventually', module: 'peers/eventually' },
+  { name: 'reSolve', module: 'peers/resolve' },
   { name: 'Schemeless', module: 'peers/schemeless' },
   { name: 'Acuris', module: 'peers/acuris' },
   { name: 'EvtStore', module: 'peers/evtstore' },
