@@ -79,6 +79,9 @@ async function main(): Promise<number> {
     process.stderr.write(`${((performance.now() - begun) / 1000).toFixed(0).padStart(4)} s  ${line}\n`);
   };
   const server = await startServer();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void server.stop().finally(() => process.exit(1)));
+  }
   const comparisons: Comparison[] = [];
   let machine: Machine;
   try {
