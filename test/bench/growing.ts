@@ -30,7 +30,7 @@ export const growth: Bench = {
         urls.push(url);
         // The app starts once before the log grows, so that its subscriptions are there and can be put to the log's end.
         await Shop.prepare(url);
-        run.progress(`growth: filling a log with ${figure(events)} events`);
+        run.progress(`growth: ${names[nth]}, being filled`);
         await fill(url, events);
       }
       const entries = urls.map((url, nth) => ({ ...ours, name: names[nth]!, url }));
