@@ -47,6 +47,7 @@ export class EventStoreLog1790000000001 implements MigrationInterface {
         event_ids uuid[], event_types text[], schema_versions smallint[], payloads jsonb[], metadatas jsonb[]
       ) returns table (status text, version integer, "position" bigint, recorded_at timestamptz)
       language plpgsql
+      set event_store.appending = on
       set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
       as $$
       #variable_conflict use_column
@@ -54,7 +55,6 @@ export class EventStoreLog1790000000001 implements MigrationInterface {
         moment timestamptz;
       begin
         perform pg_advisory_xact_lock(hashtextextended('event_store.log', 0));
-        perform set_config('event_store.appending', 'on', true);
         moment := clock_timestamp();
 
         return query
