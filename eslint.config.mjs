@@ -2,8 +2,8 @@ import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
 export default defineConfig(
-  // The fixtures break rules on purpose; the benches are a package of their own.
-  globalIgnores(['dist/', 'coverage/', 'data/', 'test/fixtures/', 'test/bench/']),
+  // The fixtures break rules on purpose.
+  globalIgnores(['dist/', 'coverage/', 'data/', 'test/fixtures/']),
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],

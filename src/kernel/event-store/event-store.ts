@@ -47,7 +47,7 @@ export interface Announcement extends AppendOptions {
 export type CommittedListener = (events: readonly StoredEvent[]) => void;
 
 interface EventRow {
-  position: string;
+  position: string | number;
   event_id: string;
   aggregate_id: string;
   aggregate_type: string;
@@ -58,6 +58,25 @@ interface EventRow {
   metadata: EventMetadata;
   recorded_at: Date;
 }
+
+const columns = [
+  'position',
+  'event_id',
+  'aggregate_id',
+  'aggregate_type',
+  'version',
+  'event_type',
+  'schema_version',
+  'payload',
+  'metadata',
+  'recorded_at',
+] as const satisfies readonly (keyof EventRow)[];
+
+/** Many events as JSON has them: an array a column, null for none. */
+type EventColumns = { [Column in keyof EventRow]: EventRow[Column][] } & {
+  position: number[] | null;
+  recorded_at: string[];
+};
 
 /** The log: append to it, read an aggregate's events, read on from a position. */
 @Injectable()
@@ -169,6 +188,36 @@ export class EventStore {
       values: [position, limit],
     });
     return rows.map(storedEvent);
+  }
+
+  /**
+   * Events of these types behind `position`, up to and with `until`. Positions have no gaps, so a page can be named by its
+   * two ends, and what does not concern the reader need not leave the server. For pages of thousands: column by column,
+   * which takes half of what it takes to parse rows.
+   */
+  async readTypes(types: readonly string[], position: number, until: number): Promise<StoredEvent[]> {
+    const { rows } = await this.database.pool.query<EventColumns>({
+      name: 'event_store.types',
+      text: `select ${columns.map((column) => `json_agg(${column} order by position) as ${column}`).join(', ')}
+             from event_store.events where position > $1 and position <= $2 and event_type = any($3)`,
+      values: [position, until, types],
+    });
+    const page = rows[0]!;
+    // aggregates over nothing are null
+    return (page.position ?? []).map((position, nth) =>
+      storedEvent({
+        position,
+        event_id: page.event_id[nth]!,
+        aggregate_id: page.aggregate_id[nth]!,
+        aggregate_type: page.aggregate_type[nth]!,
+        version: page.version[nth]!,
+        event_type: page.event_type[nth]!,
+        schema_version: page.schema_version[nth]!,
+        payload: page.payload[nth]!,
+        metadata: page.metadata[nth]!,
+        recorded_at: new Date(page.recorded_at[nth]!),
+      }),
+    );
   }
 
   /** The log from behind `position` on, of one type or one aggregate; for people, who may wait a little. */

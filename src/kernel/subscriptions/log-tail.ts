@@ -8,6 +8,13 @@ const page = 1000;
 /** Pauses between polls, in ms: short while events come from other processes, long while nothing does. */
 const poll = { min: 20, max: 500 };
 
+/** A piece of the log, of which only some types were asked for. */
+export interface LogPage {
+  readonly events: readonly StoredEvent[];
+  /** Position up to which the log was looked at; where the page began when there was nothing behind it. */
+  readonly last: number;
+}
+
 /**
  * The newest part of the log in memory, one for all subscriptions of this process.
  *
@@ -53,13 +60,16 @@ export class LogTail {
     await this.polling;
   }
 
-  /** Events behind `after`, oldest first; from memory when it reaches back that far. */
-  async read(after: number, limit: number): Promise<readonly StoredEvent[]> {
-    if (after >= this.position) return [];
+  /** Of the next `limit` events behind `after`, those of these types; from memory when it reaches back that far. */
+  async read(types: ReadonlySet<string>, after: number, limit: number): Promise<LogPage> {
+    const last = Math.min(after + limit, this.position);
+    if (after >= last) return { events: [], last: after };
     const first = this.buffer[0]?.position;
-    if (first !== undefined && after + 1 >= first)
-      return this.buffer.slice(after + 1 - first, after + 1 - first + limit);
-    return this.store.readLog(after, limit);
+    const events =
+      first !== undefined && after + 1 >= first
+        ? this.buffer.slice(after + 1 - first, last + 1 - first).filter((event) => types.has(event.eventType))
+        : await this.store.readTypes([...types], after, last);
+    return { events, last };
   }
 
   /** Resolves when there is something behind `after`, or the signal says to stop waiting. */

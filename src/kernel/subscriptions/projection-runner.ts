@@ -4,9 +4,11 @@ import type { OpenLetter } from './dead-letter-box';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Projection } from './projection';
+import type { LogPage } from './log-tail';
 import { Runner, type RunnerDependencies, type Share } from './runner';
 
-const page = 1000;
+/** Events of the log that are looked at, and applied, at once. */
+const page = 2000;
 /** A quiet log: other processes that wait for this view learn from the checkpoint that it has seen everything. */
 const idleSaveMs = 50;
 
@@ -42,14 +44,20 @@ export class ProjectionRunner extends Runner {
     /** A batch up to here failed as a whole: somewhere before it, or at it, is the guilty event. */
     let suspect = 0;
     let saved = lease.position;
+    /** The page behind the one in hand, read while that is applied. */
+    let ahead: { after: number; limit: number; page: Promise<LogPage> } | undefined;
+    const next = (after: number, limit: number) => {
+      const page = ahead?.after === after && ahead.limit === limit ? ahead.page : this.read(after, limit, signal);
+      ahead = undefined;
+      return page;
+    };
     while (!signal.aborted) {
       for (const partition of replays) {
         replays.delete(partition);
         await this.replay(lease, partition);
       }
-      const events = await this.read(this.position, limit, signal);
-      const last = events.at(-1)?.position;
-      if (last === undefined) {
+      const { events, last } = await next(this.position, limit);
+      if (last === this.position) {
         if (await this.caughtUp(lease)) {
           abort.abort();
           return polling;
@@ -62,7 +70,8 @@ export class ProjectionRunner extends Runner {
         }
         continue;
       }
-      const relevant = events.filter((event) => this.types.has(event.eventType) && this.isMine(event));
+      if (last < tail.head) ahead = { after: last, limit, page: this.read(last, limit, signal) };
+      const relevant = events.filter((event) => this.isMine(event));
       // What does not concern this view is only remembered now and then: reading it again costs little.
       if (relevant.length === 0 && last - saved < page) {
         this.advance(last);
@@ -85,7 +94,7 @@ export class ProjectionRunner extends Runner {
         } else if (relevant.length > 1) {
           // Halve, without further pauses, until the guilty event stands alone; it gets the full number of tries again.
           suspect = last;
-          limit = events.length >> 1;
+          limit = (last - this.position) >> 1;
           attempt = limit > 1 ? retry.attempts - 1 : 0;
         } else {
           await this.bury(lease, relevant[0]!, saved, { error, attempts: attempt });

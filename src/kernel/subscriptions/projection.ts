@@ -76,7 +76,7 @@ export abstract class FoldedView<Row extends object> implements Projection {
     const keys = [...new Set(events.map((event) => this.keyOf(event)))];
     const existing = await view.query<{ key: string; row: Row }>({
       name: `read ${table}`,
-      text: `select v.${key} as key, to_jsonb(v) as row from ${table} v where v.${key} = any($1::uuid[])`,
+      text: `select v.${key} as key, row_to_json(v) as row from ${table} v where v.${key} = any($1::uuid[])`,
       values: [keys],
     });
     const rows = new Map<string, Row | undefined>(existing.rows.map(({ key, row }) => [key, row]));
@@ -89,7 +89,7 @@ export abstract class FoldedView<Row extends object> implements Projection {
     const columns = await this.columns(view);
     await view.query({
       name: `write ${table}`,
-      text: `insert into ${table} select * from jsonb_populate_recordset(null::${table}, $1::jsonb)
+      text: `insert into ${table} select * from json_populate_recordset(null::${table}, $1::json)
              on conflict (${key}) do update set ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
       values: [JSON.stringify(changed)],
     });

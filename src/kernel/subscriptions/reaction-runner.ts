@@ -18,6 +18,7 @@ const saveEveryMs = 100;
  */
 export class ReactionRunner extends Runner {
   readonly kind = 'reaction';
+  protected readonly types: ReadonlySet<string>;
 
   constructor(
     private readonly metadata: ReactionMetadata,
@@ -26,6 +27,7 @@ export class ReactionRunner extends Runner {
     deps: RunnerDependencies,
   ) {
     super(metadata.name, share, deps);
+    this.types = new Set(metadata.events.keys());
   }
 
   protected async run(lease: Lease, abort: AbortController): Promise<void> {
@@ -62,8 +64,8 @@ export class ReactionRunner extends Runner {
     const polling = this.pollReplays((partition) => enqueue(partition, () => this.replay(lease, partition)), signal);
 
     while (!signal.aborted) {
-      const events = await this.read(read, page, signal);
-      if (events.length === 0) {
+      const { events, last } = await this.read(read, page, signal);
+      if (last === read) {
         const news = this.deps.tail.wait(read, signal);
         // also woken by whatever ends: not to wait for news a second time beside the first
         while (this.deps.tail.head <= read && !signal.aborted) {
@@ -77,7 +79,7 @@ export class ReactionRunner extends Runner {
         }
         if (signal.aborted) break;
         read = event.position;
-        if (!this.metadata.events.has(event.eventType) || !this.isMine(event)) continue;
+        if (!this.isMine(event)) continue;
         inHand.add(event.position);
         const partition = this.partitionOf(event);
         enqueue(partition, async () => {
@@ -87,6 +89,7 @@ export class ReactionRunner extends Runner {
           settle();
         });
       }
+      if (!signal.aborted) read = last;
       settle();
     }
     await Promise.all([...chains.values(), polling]);

@@ -8,7 +8,7 @@ import type { EventStore } from '../event-store/event-store';
 import { DeadLetterBox, type OpenLetter } from './dead-letter-box';
 import { Fenced } from './fencing';
 import type { Lease, LeaseHolder } from './leases';
-import type { LogTail } from './log-tail';
+import type { LogPage, LogTail } from './log-tail';
 
 export interface RetryOptions {
   /** Tries of one event before it becomes a dead letter. */
@@ -107,6 +107,9 @@ export abstract class Runner implements LeaseHolder {
     return new Promise((resolve) => this.waiters.add({ position, resolve }));
   }
 
+  /** Types of the events that it handles. */
+  protected abstract get types(): ReadonlySet<string>;
+
   /** What events are kept in order with, and parked with. */
   protected abstract partitionOf(event: StoredEvent): string;
 
@@ -125,14 +128,14 @@ export abstract class Runner implements LeaseHolder {
     this.handled += events;
   }
 
-  /** The log from behind `after` on; nothing, after a pause, while it cannot be read. */
-  protected async read(after: number, limit: number, signal: AbortSignal): Promise<readonly StoredEvent[]> {
+  /** What concerns this subscription of the log behind `after`; nothing, after a pause, while it cannot be read. */
+  protected async read(after: number, limit: number, signal: AbortSignal): Promise<LogPage> {
     try {
-      return await this.deps.tail.read(after, limit);
+      return await this.deps.tail.read(this.types, after, limit);
     } catch (error) {
       this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
       await this.backOff(4, error, signal);
-      return [];
+      return { events: [], last: after };
     }
   }
 

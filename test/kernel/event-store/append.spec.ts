@@ -283,6 +283,22 @@ describe('the event store', () => {
       await expect(tester.query(statement)).rejects.toMatchObject({ code: '42501' });
       expect(await store.head()).toBe(before);
     });
+
+    it('not even behind an append in the same transaction', async () => {
+      const before = await store.head();
+      await tester.query('begin');
+      await tester.query(
+        `select event_store.append(array[gen_random_uuid()], array['thing'], array[0], array[1], array[gen_random_uuid()],
+           array['thing.happened'], array[1::smallint], array['{}'::jsonb], array['{}'::jsonb])`,
+      );
+      const direct = tester.query(
+        `insert into event_store.events select position + 1, gen_random_uuid(), gen_random_uuid(), aggregate_type, 1,
+           event_type, schema_version, payload, metadata, recorded_at from event_store.events order by position desc limit 1`,
+      );
+      await expect(direct).rejects.toMatchObject({ code: '42501' });
+      await tester.query('rollback');
+      expect(await store.head()).toBe(before);
+    });
   });
 
   describe('in a transaction with rows of a module', () => {
