@@ -38,23 +38,18 @@ export class EventStoreLog1790000000001 implements MigrationInterface {
 
     // The lock is a statement of its own: under READ COMMITTED the next statement then sees all that was committed
     // while this one waited. Everything else is one set-based statement, whatever the number of commands.
-    //
-    // Its plan is fixed: a few looks into indices. Left to itself the planner makes it from what it knows of the table,
-    // and of a young log it knows that it is empty: it would read all of it for each command until the next ANALYZE.
     await db.query(`
       create function event_store.append(
         aggregate_ids uuid[], aggregate_types text[], expected integer[], event_counts integer[],
         event_ids uuid[], event_types text[], schema_versions smallint[], payloads jsonb[], metadatas jsonb[]
       ) returns table (status text, version integer, "position" bigint, recorded_at timestamptz)
-      language plpgsql
-      set event_store.appending = on
-      set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-      as $$
+      language plpgsql as $$
       #variable_conflict use_column
       declare
         moment timestamptz;
       begin
         perform pg_advisory_xact_lock(hashtextextended('event_store.log', 0));
+        perform set_config('event_store.appending', 'on', true);
         moment := clock_timestamp();
 
         return query

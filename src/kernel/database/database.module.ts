@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Client } from 'pg';
-import { Database } from './database';
+import { Database, guards } from './database';
 
 /** TypeORM listens to a connection only while it uses it: lost just before or after, it would end the process. */
 class WatchedClient extends Client {
@@ -28,7 +28,7 @@ export class DatabaseModule {
           poolSize: 10,
           extra: {
             Client: WatchedClient,
-            options: '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s',
+            options: guards,
           },
         }),
       ],

@@ -2,6 +2,12 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 
 /**
+ * A process that stands still within a transaction keeps what it has locked: the log, or the checkpoint of a view. It is
+ * thrown out before those who wait for it give up, and before its leases run out.
+ */
+export const guards = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=5s';
+
+/**
  * The kernel's connections, apart from TypeORM's: hot paths use named statements, and each kind of work has a pool of
  * its own, so that none can starve another of connections.
  */
@@ -20,16 +26,13 @@ export class Database implements OnApplicationShutdown {
 
   constructor(readonly url: string) {
     const base: PoolConfig = { connectionString: url, connectionTimeoutMillis: 10_000, allowExitOnIdle: false };
-    const guards = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s';
-    // Below the lease of a subscription: its transaction keeps others from taking over from a process that stands still.
-    const derived = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=5s -c synchronous_commit=off';
     this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
     this.appends = this.open({ ...base, max: 1, application_name: 'orderloom/log', options: guards });
     this.relaxed = this.open({
       ...base,
       max: 12,
       application_name: 'orderloom/derived',
-      options: derived,
+      options: `${guards} -c synchronous_commit=off`,
     });
   }
 
