@@ -40,7 +40,7 @@ Exits with 1 when a goal is missed.
   --rounds N      measured rounds a contender (5)
   --seconds S     length of a round of appends (2)
   --events N      length of the log that projections catch up with (200000)
-  --full          also with ten million events in the log: takes twice as long, and 12 GB of disk
+  --full          also with ten million events in the log: takes twice as long, and 10 GB of disk
   --out DIR       where to write (docs)
   --help
 
