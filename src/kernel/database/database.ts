@@ -16,7 +16,7 @@ export class Database implements OnApplicationShutdown {
   private closing = false;
   /** Reads of streams and of the log. */
   readonly pool: Pool;
-  /** One connection: concurrent appends of a process share its transactions. */
+  /** As many as there are batches on their way: concurrent appends of a process share their transactions. */
   readonly appends: Pool;
   /**
    * For what can be had again from the log, such as views with their checkpoints: a crash of the server may take the
@@ -27,7 +27,7 @@ export class Database implements OnApplicationShutdown {
   constructor(readonly url: string) {
     const base: PoolConfig = { connectionString: url, connectionTimeoutMillis: 10_000, allowExitOnIdle: false };
     this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
-    this.appends = this.open({ ...base, max: 1, application_name: 'orderloom/log', options: guards });
+    this.appends = this.open({ ...base, max: 2, application_name: 'orderloom/log', options: guards });
     this.relaxed = this.open({
       ...base,
       max: 12,

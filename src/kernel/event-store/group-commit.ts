@@ -38,6 +38,8 @@ interface Waiting {
 
 export interface GroupCommitLimits {
   readonly batchCommands: number;
+  /** How many have to wait to be sent as a second batch while one is in flight. */
+  readonly laneCommands: number;
   readonly batchBytes: number;
   readonly queuedCommands: number;
   readonly queuedBytes: number;
@@ -49,7 +51,7 @@ export interface GroupCommitLimits {
 export interface AppendStats {
   /** Commands since this process began. `failed`: the log gave no answer; `refused`: the queue was full. */
   readonly outcomes: Record<AppendOutcome['status'] | 'failed' | 'refused', number>;
-  /** Commands that wait for the batch in flight to end. */
+  /** Commands that wait for a batch in flight to end. */
   readonly queued: number;
 }
 
@@ -61,6 +63,7 @@ const lockTimeout = '55P03';
 
 const defaults: GroupCommitLimits = {
   batchCommands: 256,
+  laneCommands: 16,
   batchBytes: 4 << 20,
   queuedCommands: 10_000,
   queuedBytes: 64 << 20,
@@ -68,13 +71,22 @@ const defaults: GroupCommitLimits = {
 };
 
 /**
- * Concurrent appends of this process share a transaction: sent at once when idle, gathered while one is in flight.
+ * Batches on their way at once. The log takes one after the other; but what it costs to put one together, to send it
+ * and to read its answer is spent while the other is being committed.
+ */
+const lanes = 2;
+
+/**
+ * Concurrent appends of this process share a transaction: sent at once when idle, gathered while others are in flight.
  * There is no timer, so a lone append waits for nobody.
  */
 export class GroupCommit {
   private readonly queue: Waiting[] = [];
   private queuedBytes = 0;
-  private busy = false;
+  private inFlight = 0;
+  private dispatching = false;
+  /** Aggregates and commands that are on their way: what follows for them has to stay behind. */
+  private readonly flying = new Set<string>();
   readonly outcomes: AppendStats['outcomes'] = { ok: 0, conflict: 0, duplicate: 0, failed: 0, refused: 0 };
   onBatch: BatchListener = () => undefined;
   private readonly limits: GroupCommitLimits;
@@ -100,26 +112,49 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       this.queue.push({ append, bytes, resolve, reject });
       this.queuedBytes += bytes;
-      if (!this.busy) void this.drain();
+      this.dispatchSoon();
     });
   }
 
-  private async drain(): Promise<void> {
-    this.busy = true;
-    while (this.queue.length > 0) await this.send(this.nextBatch());
-    this.busy = false;
+  /** Once those who have just been answered, and are about to append again, have done so: they share a batch. */
+  private dispatchSoon(): void {
+    if (this.dispatching || this.inFlight === lanes) return;
+    this.dispatching = true;
+    setImmediate(() => {
+      this.dispatching = false;
+      this.dispatch();
+    });
+  }
+
+  private dispatch(): void {
+    const { laneCommands, batchCommands } = this.limits;
+    while (this.queue.length > 0 && this.inFlight < lanes) {
+      const waiting = this.queue.length;
+      // few had better wait, and share the next commit, than have one of their own
+      if (this.inFlight > 0 && waiting < laneCommands) return;
+      const half = this.inFlight === 0 && waiting >= lanes * laneCommands ? Math.ceil(waiting / lanes) : waiting;
+      const batch = this.nextBatch(Math.min(half, batchCommands));
+      if (batch.length === 0) return;
+      const ids = batch.flatMap(({ append }) => [append.aggregate.id, append.events[0]!.id]);
+      for (const id of ids) this.flying.add(id);
+      this.inFlight++;
+      void this.send(batch).finally(() => {
+        this.inFlight--;
+        for (const id of ids) this.flying.delete(id);
+        this.dispatchSoon();
+      });
+    }
   }
 
   /** From the front of the queue, at most one command an aggregate and one a command id: the rest waits its turn. */
-  private nextBatch(): Waiting[] {
+  private nextBatch(commands: number): Waiting[] {
     const batch: Waiting[] = [];
     const held: Waiting[] = [];
-    const seen = new Set<string>();
+    const seen = new Set(this.flying);
     let bytes = 0;
     let taken = 0;
     for (const waiting of this.queue) {
-      if (batch.length >= this.limits.batchCommands || (bytes > 0 && bytes + waiting.bytes > this.limits.batchBytes))
-        break;
+      if (batch.length >= commands || (bytes > 0 && bytes + waiting.bytes > this.limits.batchBytes)) break;
       taken++;
       const { aggregate, events } = waiting.append;
       const command = events[0]!.id;

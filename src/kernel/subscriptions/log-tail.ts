@@ -5,6 +5,8 @@ import type { StoredEvent } from '../event-store/event';
 const kept = 8192;
 const page = 1000;
 
+/** How far the answers to two batches of this process can be apart, in ms. */
+const answerMs = 2;
 /** Pauses between polls, in ms: short while events come from other processes, long while nothing does. */
 const poll = { min: 20, max: 500 };
 
@@ -112,8 +114,8 @@ export class LogTail {
     }
     if (this.buffer.length > 2 * kept) this.buffer = this.buffer.slice(-kept);
     if (this.position > before) this.wake();
-    // something is missing in between: another process wrote it, or its answer is still on the way
-    if (this.ahead.size > 0) this.schedule(0);
+    // something is missing in between: its answer is still on the way, or another process wrote it
+    if (this.ahead.size > 0) this.schedule(answerMs);
   }
 
   private wake(): void {
