@@ -8,7 +8,7 @@ export class UsersErasure1790000000022 implements MigrationInterface {
         alter email drop not null,
         drop constraint users_status_check,
         add constraint users_status_check check (status in ('active', 'deactivated', 'erased')),
-        add constraint erased_is_nameless check ((email is null) = (status = 'erased'));
+        add constraint erased_has_no_email check ((email is null) = (status = 'erased'));
     `);
   }
 
@@ -17,7 +17,7 @@ export class UsersErasure1790000000022 implements MigrationInterface {
       delete from users.users where status = 'erased';
       alter table users.users
         alter email set not null,
-        drop constraint erased_is_nameless,
+        drop constraint erased_has_no_email,
         drop constraint users_status_check,
         add constraint users_status_check check (status in ('active', 'deactivated'));
     `);

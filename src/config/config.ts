@@ -8,6 +8,7 @@ import {
   IsOptional,
   IsUrl,
   Length,
+  Matches,
   Max,
   Min,
   MinLength,
@@ -82,7 +83,7 @@ export class Config {
 
   /** What /metrics asks for as bearer token, at least 16 characters. Without it, whoever reaches the port may read them. */
   @IsOptional()
-  @Length(16, 200)
+  @Matches(/^\S{16,200}$/, { message: 'METRICS_TOKEN must be 16 to 200 characters without spaces' })
   readonly METRICS_TOKEN?: string;
 
   @IsIn(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])

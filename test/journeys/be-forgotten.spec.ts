@@ -1,3 +1,6 @@
+import { CommandBus } from '@nestjs/cqrs';
+import { CreateShipment } from '../../src/modules/shipping/contracts/create-shipment';
+import { eventually } from '../kernel/support';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import {
@@ -144,9 +147,13 @@ describe('being forgotten', () => {
     const eve = await shop.customer('Eve');
     const ada = await account(shop);
     const adaId = await idOf(ada);
+    const { email } = (await ada.get('/v1/users/me')).body as { email: string };
+    expect(await tablesWith(shop, email)).toEqual(['users.users']);
     expect((await eve.delete(`/v1/users/${adaId}`)).status).toBe(403);
     expect((await shop.admin.delete(`/v1/users/${adaId}`)).status).toBe(204);
     expect((await ada.get('/v1/users/me')).body).toMatchObject({ status: 'erased', name: '[erased]' });
+    // nor among the answers that are kept for whoever repeats a request: staff opened this account
+    expect(await tablesWith(shop, email)).toEqual([]);
   });
 
   it('is refused to the last administrator', async () => {
@@ -167,6 +174,45 @@ describe('being forgotten', () => {
       cancellation: { step: 'createShipment', code: 'address-erased' },
     });
     expect(await moneyOf(shop, placed.body['id'] as string)).toEqual({ charges: 1, keptMinor: 0 });
+    // nor can a late command book the parcel after all
+    const shipments = 'select status from shipping.shipments where order_id = $1';
+    expect(await query(shop, shipments, [placed.body['id']])).toEqual([{ status: 'cancelled' }]);
+  });
+
+  it('leaves a parcel that was booked already what it was, should the booking be asked for once more', async () => {
+    const ada = await shop.customer();
+    const placed = await order(ada, {}, waiting);
+    const orderId = placed.body['id'] as string;
+    const [shipment] = await query(shop, 'select id, address, lines from shipping.shipments where order_id = $1', [
+      orderId,
+    ]);
+    await query(shop, 'update personal_data.keys set key = null, erased_at = now() where person = $1', [
+      await idOf(ada),
+    ]);
+    const again = new CreateShipment(orderId, shipment!['address'], shipment!['lines']);
+    const booked = await shop.app.get(CommandBus, { strict: false }).execute(again);
+    expect(booked).toEqual({ shipmentId: placed.body['shipmentId'], trackingNumber: placed.body['trackingNumber'] });
+  });
+
+  it('overlooks no order while the view of orders stands still', async () => {
+    const ada = await shop.customer();
+    const view = '/v1/operations/subscriptions/orders.order-details';
+    await shop.admin.post(`${view}/pause`);
+    // it ends with what is in hand
+    const owner = `select owner from subscriptions.checkpoints where name = 'orders.order-details'`;
+    await eventually(async () => (await query(shop, owner))[0]!['owner'] === null);
+    const [unseen] = await Promise.all([
+      eventually(async () => {
+        const sql = `select aggregate_id from event_store.events
+                     where event_type = 'order.created' and payload -> 'customer' ->> 'userId' = $1`;
+        return (await query<{ aggregate_id: string }>(shop, sql, [await idOf(ada)]))[0]?.aggregate_id;
+      }),
+      ada.post('/v1/orders', { lines: [{ productId: cups, quantity: 1 }], shippingAddress: address }),
+    ]);
+    expect((await ada.delete('/v1/users/me')).status).toBe(204);
+    await shop.admin.post(`${view}/resume`);
+    await shop.settled();
+    expect((await shop.admin.get(`/v1/orders/${unseen}`)).body).toMatchObject({ status: 'cancelled' });
   });
 
   describe('as a guest', () => {

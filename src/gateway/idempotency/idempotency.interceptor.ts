@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
 import { catchError, from, mergeMap, type Observable, of, throwError } from 'rxjs';
 import { currentContext } from '../../kernel/context';
-import { IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
+import { ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
 import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
@@ -50,7 +50,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
     }
 
     const id = idOf(JSON.stringify([request.principal!.userId, request.method, request.url, key]));
-    const claim = await this.keys.claim(id, idOf(JSON.stringify(request.body ?? null)));
+    const fingerprint = idOf(JSON.stringify(request.body ?? null));
+    if (this.reflector.get<boolean | undefined>(ANSWER_NOT_KEPT, execution.getHandler())) {
+      currentContext().seed = idOf(`${id} ${fingerprint}`);
+      return next.handle();
+    }
+    const claim = await this.keys.claim(id, fingerprint);
     if (claim === 'other-body') {
       throw new ProblemError(
         422,

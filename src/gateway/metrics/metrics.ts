@@ -12,7 +12,7 @@ import { type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-inst
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
-const patienceMs = 1000;
+const patienceMs = 3000;
 /** An answer that is not there after this will not come, in ms: its connection hangs. */
 const hopelessMs = 60_000;
 
@@ -97,7 +97,7 @@ export class Metrics implements OnModuleInit {
       ['outcome'],
       () => Object.entries(this.log.appendStats.outcomes).map(([outcome, count]) => [count, outcome]),
     );
-    this.family(Gauge, 'append_queue_commands', 'Commands that wait for the batch in flight to end.', [], () => [
+    this.family(Gauge, 'append_queue_commands', 'Commands that have not been sent to the log yet.', [], () => [
       [this.log.appendStats.queued],
     ]);
     this.family(Gauge, 'sagas', 'Sagas that are under way or wait for a person.', ['status'], () =>

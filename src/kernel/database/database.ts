@@ -1,6 +1,9 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 
+/** Batches of appends that a process has on their way at once. */
+export const appendConnections = 2;
+
 /**
  * A process that stands still within a transaction keeps what it has locked: the log, or the checkpoint of a view. It is
  * thrown out before those who wait for it give up, and before its leases run out.
@@ -16,7 +19,7 @@ export class Database implements OnApplicationShutdown {
   private closing = false;
   /** Reads of streams and of the log. */
   readonly pool: Pool;
-  /** As many as there are batches on their way: concurrent appends of a process share their transactions. */
+  /** Concurrent appends of a process share its transactions. */
   readonly appends: Pool;
   /**
    * For what can be had again from the log, such as views with their checkpoints: a crash of the server may take the
@@ -25,9 +28,14 @@ export class Database implements OnApplicationShutdown {
   readonly relaxed: Pool;
 
   constructor(readonly url: string) {
-    const base: PoolConfig = { connectionString: url, connectionTimeoutMillis: 10_000, allowExitOnIdle: false };
+    const base: PoolConfig = {
+      connectionString: url,
+      connectionTimeoutMillis: 10_000,
+      allowExitOnIdle: false,
+      keepAlive: true,
+    };
     this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
-    this.appends = this.open({ ...base, max: 2, application_name: 'orderloom/log', options: guards });
+    this.appends = this.open({ ...base, max: appendConnections, application_name: 'orderloom/log', options: guards });
     this.relaxed = this.open({
       ...base,
       max: 12,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { isConnectionError } from '../database/connection-errors';
+import { appendConnections } from '../database/database';
 import { OverloadError } from './errors';
 import type { Aggregate, ExpectedVersion } from './event';
 
@@ -51,12 +52,15 @@ export interface GroupCommitLimits {
 export interface AppendStats {
   /** Commands since this process began. `failed`: the log gave no answer; `refused`: the queue was full. */
   readonly outcomes: Record<AppendOutcome['status'] | 'failed' | 'refused', number>;
-  /** Commands that wait for a batch in flight to end. */
+  /** Commands that have not been sent yet. */
   readonly queued: number;
 }
 
 /** Hears of every batch that was answered, and how long that took without the wait in the queue. */
 export type BatchListener = (commands: number, ms: number) => void;
+
+/** A batch that takes so long may be stuck on a broken line: others need not wait for it, in ms. */
+const stuckMs = 250;
 
 /** SQLSTATE lock_not_available: somebody else held the log for all of `lock_timeout`. */
 const lockTimeout = '55P03';
@@ -71,19 +75,15 @@ const defaults: GroupCommitLimits = {
 };
 
 /**
- * Batches on their way at once. The log takes one after the other; but what it costs to put one together, to send it
- * and to read its answer is spent while the other is being committed.
- */
-const lanes = 2;
-
-/**
- * Concurrent appends of this process share a transaction: sent at once when idle, gathered while others are in flight.
- * There is no timer, so a lone append waits for nobody.
+ * Concurrent appends of this process share a transaction: sent when nothing else is on its way, or when enough of them
+ * wait. The log takes one batch after the other; but what it costs to put one together, to send it and to read its answer
+ * is spent while the other is being committed. There is no timer, so a lone append waits for nobody.
  */
 export class GroupCommit {
   private readonly queue: Waiting[] = [];
   private queuedBytes = 0;
   private inFlight = 0;
+  private sentAt = 0;
   private dispatching = false;
   /** Aggregates and commands that are on their way: what follows for them has to stay behind. */
   private readonly flying = new Set<string>();
@@ -118,7 +118,7 @@ export class GroupCommit {
 
   /** Once those who have just been answered, and are about to append again, have done so: they share a batch. */
   private dispatchSoon(): void {
-    if (this.dispatching || this.inFlight === lanes) return;
+    if (this.dispatching || this.inFlight === appendConnections) return;
     this.dispatching = true;
     setImmediate(() => {
       this.dispatching = false;
@@ -128,16 +128,17 @@ export class GroupCommit {
 
   private dispatch(): void {
     const { laneCommands, batchCommands } = this.limits;
-    while (this.queue.length > 0 && this.inFlight < lanes) {
+    while (this.queue.length > 0 && this.inFlight < appendConnections) {
       const waiting = this.queue.length;
       // few had better wait, and share the next commit, than have one of their own
-      if (this.inFlight > 0 && waiting < laneCommands) return;
-      const half = this.inFlight === 0 && waiting >= lanes * laneCommands ? Math.ceil(waiting / lanes) : waiting;
+      if (this.inFlight > 0 && waiting < laneCommands && performance.now() - this.sentAt < stuckMs) return;
+      const half = this.inFlight === 0 && waiting >= 2 * laneCommands ? Math.ceil(waiting / 2) : waiting;
       const batch = this.nextBatch(Math.min(half, batchCommands));
       if (batch.length === 0) return;
       const ids = batch.flatMap(({ append }) => [append.aggregate.id, append.events[0]!.id]);
       for (const id of ids) this.flying.add(id);
       this.inFlight++;
+      this.sentAt = performance.now();
       void this.send(batch).finally(() => {
         this.inFlight--;
         for (const id of ids) this.flying.delete(id);

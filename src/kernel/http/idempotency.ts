@@ -3,6 +3,11 @@ import { ApiHeader } from '@nestjs/swagger';
 
 export const IDEMPOTENCY_KEY_REQUIRED = 'http:idempotency-key-required';
 
+export const ANSWER_NOT_KEPT = 'http:answer-not-kept';
+
+/** For a POST whose answer has personal data that no key seals: a repeat is carried out again, under the same ids. */
+export const AnswerNotKept = () => SetMetadata(ANSWER_NOT_KEPT, true);
+
 /** For a POST that moves money or stock: a client that repeats it after a lost answer must not do it twice. */
 export const IdempotencyKeyRequired = () =>
   applyDecorators(

@@ -55,20 +55,21 @@ export class DeadLetterBox {
     );
   }
 
-  /** Partitions in which nothing is to be done: all their letters wait for an operator's word. */
+  /** Partitions in which nothing is to be done: one failed, and waits for an operator's word. */
   async waiting(): Promise<Set<string>> {
     const { rows } = await this.database.pool.query<{ partition: string }>(
       `select partition from subscriptions.dead_letters where subscription = $1 and state in ('failed', 'parked')
-       group by partition having bool_and(replay_requested_by is null)`,
+       group by partition having bool_or(state = 'failed') and bool_and(replay_requested_by is null)`,
       [this.subscription],
     );
     return new Set(rows.map((row) => row.partition));
   }
 
-  /** The letters of a partition whose replay an operator asked for, in order; none when nobody did. */
+  /** The letters of a partition whose replay an operator asked for, or that nothing keeps any more, in order. */
   async requested(partition: string): Promise<OpenLetter[]> {
     const { rows } = await this.database.pool.query<{ position: string; asked: boolean }>(
-      `select position, bool_or(replay_requested_by is not null) over () as asked from subscriptions.dead_letters
+      `select position, (bool_or(replay_requested_by is not null) over () or not bool_or(state = 'failed') over ()) as asked
+       from subscriptions.dead_letters
        where subscription = $1 and partition = $2 and state in ('failed', 'parked') order by position`,
       [this.subscription, partition],
     );

@@ -32,6 +32,8 @@ export class LogTail {
   private position = 0;
   private pause: number = poll.min;
   private timer: NodeJS.Timeout | undefined;
+  /** When the next look is due, in ms of `performance.now()`. */
+  private dueAt = Infinity;
   private polling: Promise<void> | undefined;
   private stopped = false;
 
@@ -122,13 +124,17 @@ export class LogTail {
     for (const sleeper of [...this.sleepers]) sleeper();
   }
 
+  /** Sooner than it was to be, but never later: under load there is always another reason to look in a moment. */
   private schedule(ms: number): void {
-    if (this.stopped || this.polling) return;
+    const dueAt = performance.now() + ms;
+    if (this.stopped || this.polling || dueAt >= this.dueAt) return;
     clearTimeout(this.timer);
+    this.dueAt = dueAt;
     this.timer = setTimeout(() => {
+      this.dueAt = Infinity;
       this.polling = this.poll().finally(() => {
         this.polling = undefined;
-        this.schedule(this.pause);
+        this.schedule(this.ahead.size > 0 ? answerMs : this.pause);
       });
     }, ms);
   }

@@ -75,6 +75,7 @@ export class ProjectionRunner extends Runner {
       // What does not concern this view is only remembered now and then: reading it again costs little.
       if (relevant.length === 0 && last - saved < page) {
         this.advance(last);
+        if (last >= suspect) limit = Math.min(limit * 2, page);
         continue;
       }
       try {
@@ -89,7 +90,7 @@ export class ProjectionRunner extends Runner {
         if (error instanceof Fenced) throw error;
         attempt += this.isEventsFault(error) ? 1 : 0;
         this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
-        if (attempt < retry.attempts) {
+        if (attempt < retry.attempts || relevant.length === 0) {
           await this.backOff(++pauses, error, signal);
         } else if (relevant.length > 1) {
           // Halve, without further pauses, until the guilty event stands alone; it gets the full number of tries again.

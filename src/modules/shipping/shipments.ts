@@ -67,7 +67,15 @@ export class Shipments {
   async create(orderId: string, address: Sealed<PostalAddress>, lines: readonly ShipmentLine[]) {
     const id = shipmentIdOf(orderId);
     const to = await this.personalData.open(address);
-    if (!to) throw new DomainError('conflict', 'address-erased', 'Whoever lived there has been erased.');
+    if (!to) {
+      // A first try may have gone further than its answer did.
+      const first = await this.shipments.findOneBy({ id });
+      if (first?.trackingNumber && first.status !== 'cancelled') {
+        return { shipmentId: id, trackingNumber: first.trackingNumber };
+      }
+      await this.cancel(orderId);
+      throw new DomainError('conflict', 'address-erased', 'Whoever lived there has been erased.');
+    }
     // Outside of any transaction: a slow carrier must not hold locks. The key makes a repeat harmless.
     const booking = await this.policy.execute(({ signal }) => this.carrier.book(id, to, signal));
     if (booking.outcome === 'refused') throw new DomainError('conflict', 'shipment-refused', booking.reason);

@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, ParseUUIDPipe, Patch, P
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { AnswerNotKept } from '../../kernel/http/idempotency';
 import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
 import { CurrentPrincipal, type Principal, Roles } from '../../kernel/http/principal';
 import { Accounts } from './accounts';
@@ -42,6 +43,7 @@ export class UsersController {
 
   /** Open an account for a customer, without a password (staff) */
   @Post()
+  @AnswerNotKept()
   @Roles('staff')
   @ApiProblems(400, 403, 409)
   async createUser(@Body() { email, name }: CreateUserRequest): Promise<UserResponse> {
@@ -92,6 +94,7 @@ export class UsersController {
   /** No more sign-in for this account (admin); the last admin stays */
   @Post(':id/deactivate')
   @HttpCode(200)
+  @AnswerNotKept()
   @Roles('admin')
   @ApiProblems(400, 403, 404, 409)
   async deactivateUser(@Param('id', ParseUUIDPipe) id: string): Promise<UserResponse> {

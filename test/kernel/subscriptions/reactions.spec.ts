@@ -288,6 +288,16 @@ describe('a reaction', () => {
       expect(heard.handled).toEqual([2, 3]);
     });
 
+    it('and is discarded lets flow also what came in at that moment', async () => {
+      const bad = aThing();
+      failing.set(1, Infinity);
+      await tell(bad, 1);
+      await kernel.subscriptions.idle();
+      await kernel.deadLetters.discard(subscription, 1, operator, 'a test order');
+      await tell(bad, 2);
+      await eventually(() => heard.handled.includes(2));
+    });
+
     it('leaves what failed alone when one behind it is discarded', async () => {
       failing.set(1, Infinity);
       await tell(aThing(), 1, 2, 3);

@@ -34,14 +34,15 @@ export class EraseGuestHandler implements ICommandHandler<EraseGuest> {
     if (order.customer.kind !== 'guest') {
       throw new DomainError('conflict', 'not-a-guest', 'An account placed this order: erase that one.');
     }
-    await this.events.transaction(async (manager) => {
-      await this.personalData.erase(orderId, manager);
-      return { result: undefined, announce: [] };
-    });
     try {
       await this.orders.decide(orderId, { type: 'cancel', by, reason: 'The guest was erased.' });
     } catch (error) {
       if (!(error instanceof DomainError) || error.code !== 'order-shipped') throw error;
     }
+    // After it: broken off in between, it is done again as a whole.
+    await this.events.transaction(async (manager) => {
+      await this.personalData.erase(orderId, manager);
+      return { result: undefined, announce: [] };
+    });
   }
 }

@@ -103,7 +103,7 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
     }
   }
 
-  /** As it would stand in the log. */
+  /** As it would stand in the log; at most it makes the person's key. */
   private async seal(orderId: string, by: By, address: Address): Promise<Sealed<Address>> {
     const { state: order } = await this.orders.load(orderId);
     if (order.status === 'none') throw unknownOrder();

@@ -26,9 +26,7 @@ export class CancelOrdersOfErased implements IEventHandler<UserErased> {
   ) {}
 
   async handle({ userId }: UserErased): Promise<void> {
-    if (!(await this.subscriptions.projected(await this.events.head(), 10_000))) {
-      throw new Error('The views are behind: trying again');
-    }
+    await this.upToDate();
     const { rows } = await this.database.pool.query<{ id: string }>(
       `select v.id from orders.orders_view v where v.customer_id = $1
          and v.status in ('draft', 'submitted', 'reserved', 'paid', 'fulfilling') order by v.id`,
@@ -44,4 +42,16 @@ export class CancelOrdersOfErased implements IEventHandler<UserErased> {
       }
     }
   }
+  /** Waits for the view, also while it is paused or has something parked: no order may be overlooked. */
+  private async upToDate(): Promise<void> {
+    const head = await this.events.head();
+    await this.subscriptions.projected(head, 5000);
+    const views = (await this.subscriptions.status()).filter(({ name }) => name === 'orders.order-details');
+    if (views.every(({ position, parkedPartitions }) => position >= head && parkedPartitions === 0)) return;
+    throw new ViewBehind('orders.order-details is behind, paused, or has dead letters: waiting for it');
+  }
+}
+
+class ViewBehind extends Error {
+  readonly retryAfterMs = 1000;
 }
