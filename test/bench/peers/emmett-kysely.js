@@ -1,4 +1,4 @@
-// Another store for Emmett. It leaves its tables to the user: these are the ones of its documentation's migration.
+// Another store for Emmett. It leaves its tables to the user: these have the columns and keys that its code relies on.
 const { STREAM_DOES_NOT_EXIST } = require('@event-driven-io/emmett');
 const { getKyselyEventStore } = require('@wataruoguchi/emmett-event-store-kysely');
 const { Kysely, PostgresDialect } = require('kysely');
