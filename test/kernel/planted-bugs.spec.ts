@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { Edit } from './child';
+import type { Edit, Violation } from './child';
 import { run as runStopped } from './stopped/scenario';
 import { type Load, run as runUnderLoad } from './under-load/scenario';
 
@@ -34,7 +34,8 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
         sql: async (tester) => {
           await tester.query('create sequence event_store.positions increment by 100');
           await inAppend(
-            [lock, `reserved := nextval('event_store.positions');`],
+            // as on a disk that is slow at times: not every commit takes as long as the next
+            [lock, `reserved := nextval('event_store.positions'); perform pg_sleep(random() * 0.03);`],
             ['moment timestamptz;', 'moment timestamptz; reserved bigint;'],
             [
               '(select coalesce(max(e.position), 0) as position from event_store.events e)',
@@ -172,17 +173,15 @@ describe('the checks of the store under load notice when', () => {
   it.each(underLoad)(
     '%s',
     async (_, invariant, load) => {
-      const { violations } = await runUnderLoad({
-        seed: 1,
-        writers: 32,
-        appends: 40,
-        kills: 12,
-        patienceMs: 4000,
-        ...load,
-      });
-      expect(violations).toContainEqual({ invariant: expect.stringContaining(invariant), detail: expect.anything() });
+      const noticed: Violation[] = [];
+      // a matter of chance, like the bugs themselves: one run of three has to meet it
+      for (let seed = 1; seed <= 3 && !noticed.some((each) => each.invariant.includes(invariant)); seed++) {
+        const usual = { seed, writers: 32, appends: 40, kills: 12, patienceMs: 4000 };
+        noticed.push(...(await runUnderLoad({ ...usual, ...load })).violations);
+      }
+      expect(noticed).toContainEqual({ invariant: expect.stringContaining(invariant), detail: expect.anything() });
     },
-    120_000,
+    180_000,
   );
 });
 
