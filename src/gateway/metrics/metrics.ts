@@ -57,7 +57,7 @@ export class Metrics implements OnModuleInit {
     this.measureRequests();
   }
 
-  /** In the text format 0.0.4. Without a database it tells what the process itself knows, within a second or so. */
+  /** In the text format 0.0.4. Without a database it tells what the process itself knows, within three seconds or so. */
   async scrape(): Promise<string> {
     const answer = await Promise.race([this.ask(), delay(patienceMs, undefined, { ref: false })]);
     this.up = answer !== undefined;

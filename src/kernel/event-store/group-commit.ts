@@ -77,13 +77,14 @@ const defaults: GroupCommitLimits = {
 /**
  * Concurrent appends of this process share a transaction: sent when nothing else is on its way, or when enough of them
  * wait. The log takes one batch after the other; but what it costs to put one together, to send it and to read its answer
- * is spent while the other is being committed. There is no timer, so a lone append waits for nobody.
+ * is spent while the other is being committed. A lone append waits for nobody.
  */
 export class GroupCommit {
   private readonly queue: Waiting[] = [];
   private queuedBytes = 0;
-  private inFlight = 0;
-  private sentAt = 0;
+  /** What is on its way, the oldest first. */
+  private readonly inFlight = new Set<{ readonly sentAt: number }>();
+  private later: NodeJS.Timeout | undefined;
   private dispatching = false;
   /** Aggregates and commands that are on their way: what follows for them has to stay behind. */
   private readonly flying = new Set<string>();
@@ -118,7 +119,7 @@ export class GroupCommit {
 
   /** Once those who have just been answered, and are about to append again, have done so: they share a batch. */
   private dispatchSoon(): void {
-    if (this.dispatching || this.inFlight === appendConnections) return;
+    if (this.dispatching || this.inFlight.size === appendConnections) return;
     this.dispatching = true;
     setImmediate(() => {
       this.dispatching = false;
@@ -126,21 +127,30 @@ export class GroupCommit {
     });
   }
 
+  /** In case what is on its way does not come back. */
+  private dispatchLater(): void {
+    this.later ??= setTimeout(() => {
+      this.later = undefined;
+      this.dispatchSoon();
+    }, stuckMs).unref();
+  }
+
   private dispatch(): void {
     const { laneCommands, batchCommands } = this.limits;
-    while (this.queue.length > 0 && this.inFlight < appendConnections) {
+    while (this.queue.length > 0 && this.inFlight.size < appendConnections) {
       const waiting = this.queue.length;
       // few had better wait, and share the next commit, than have one of their own
-      if (this.inFlight > 0 && waiting < laneCommands && performance.now() - this.sentAt < stuckMs) return;
-      const half = this.inFlight === 0 && waiting >= 2 * laneCommands ? Math.ceil(waiting / 2) : waiting;
+      const [oldest] = this.inFlight;
+      if (oldest && waiting < laneCommands && performance.now() - oldest.sentAt < stuckMs) return this.dispatchLater();
+      const half = !oldest && waiting >= 2 * laneCommands ? Math.ceil(waiting / 2) : waiting;
       const batch = this.nextBatch(Math.min(half, batchCommands));
       if (batch.length === 0) return;
       const ids = batch.flatMap(({ append }) => [append.aggregate.id, append.events[0]!.id]);
       for (const id of ids) this.flying.add(id);
-      this.inFlight++;
-      this.sentAt = performance.now();
+      const flight = { sentAt: performance.now() };
+      this.inFlight.add(flight);
       void this.send(batch).finally(() => {
-        this.inFlight--;
+        this.inFlight.delete(flight);
         for (const id of ids) this.flying.delete(id);
         this.dispatchSoon();
       });

@@ -584,6 +584,18 @@ describe('the event store', () => {
       expect(await Promise.all([first, again])).toMatchObject([{ status: 'ok' }, { status: 'duplicate' }]);
     });
 
+    it('has nobody wait for one that does not come back', async () => {
+      const { commit, sizes, open } = heldUp();
+      const stuck = commit.append(appendOf(aThing()));
+      await eventually(() => sizes.length === 1);
+      for (const n of [2, 3]) {
+        expect(await commit.append(appendOf(aThing()))).toMatchObject({ status: 'ok' });
+        expect(sizes).toHaveLength(n);
+      }
+      open();
+      await stuck;
+    });
+
     it('shares many among them, and has few wait for the next one', async () => {
       const { commit, sizes, open } = heldUp();
       const many = Array.from({ length: 100 }, () => commit.append(appendOf(aThing())));
