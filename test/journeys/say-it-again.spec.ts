@@ -42,6 +42,20 @@ describe('saying it again', () => {
     expect(second.body).toMatchObject({ status: 'draft' });
   });
 
+  it('opens one account, whose answer is not kept: it has a name and an address in it', async () => {
+    const key = newKey();
+    const open = (name: string) =>
+      shop.admin.post('/v1/users', { email: `${name.toLowerCase()}-told-twice@example.com`, name }, as(key));
+    const both = await Promise.all([open('Emmy'), open('Emmy')]);
+    const answers = [...both, await open('Emmy')];
+    expect(answers.map(({ status }) => status)).toEqual([201, 201, 201]);
+    expect(answers.map(({ body }) => body as unknown)).toEqual(answers.map(() => answers[0]!.body as unknown));
+    // another wish is another wish
+    expect((await open('Sofia')).body['id']).not.toBe(answers[0]!.body['id']);
+    expect(await query(shop, `select from gateway.idempotency_keys where body::text like '%told-twice%'`)).toEqual([]);
+    expect(await query(shop, `select from users.users where email like '%told-twice%'`)).toHaveLength(2);
+  });
+
   it('gives a refusal again', async () => {
     const key = newKey();
     const body = { lines: [{ productId: randomUUID(), quantity: 1 }] };

@@ -199,6 +199,12 @@ describe('access', () => {
       }
     });
 
+    it('is there in production too, when it is said that nobody else reaches the port', async () => {
+      const other = await startApp({ env: { ...production, METRICS: 'true' } });
+      expect((await fetch(`${other.url}/metrics`)).status).toBe(200);
+      await other.close();
+    });
+
     it('with a token set, needs that one, and nobody’s access token will do', async () => {
       const other = await startApp({ env: { ...production, METRICS_TOKEN: metricsToken } });
       try {
