@@ -14,6 +14,7 @@ const maxBodyBytes = 1 << 20;
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
   const adapter = new FastifyAdapter({
     bodyLimit: maxBodyBytes,
+    trustProxy: options.config.TRUSTED_PROXIES ?? false,
     // ends idle keep-alive connections at shutdown, and lets requests in flight finish
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true },

@@ -20,7 +20,7 @@ function explain(error: unknown, config?: Config): string | undefined {
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) return console.log(help());
-  const unknown = args.find((arg) => arg !== '--migrate');
+  const unknown = args.find((arg) => !['--migrate', '--reset-admin-password'].includes(arg));
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
   const config = readConfig(process.env);
@@ -69,6 +69,14 @@ async function main(args: readonly string[]): Promise<void> {
     // before all else: requests in flight still need the views, the sagas and the database
     closing.push(() => app.getHttpAdapter().close() as Promise<void>);
     if (stopping) return;
+    if (args.includes('--reset-admin-password')) {
+      await app.init();
+      const { CommandBus } = await import('@nestjs/cqrs');
+      const { ResetAdministrator } = await import('./modules/users/contracts/reset-password.js');
+      const { password } = await app.get(CommandBus).execute(new ResetAdministrator(config.ADMIN_EMAIL));
+      note(`Administrator ${config.ADMIN_EMAIL} has the new password ${password} (shown only this once)`);
+      return await stop();
+    }
     await app.listen(config.PORT, config.HOST);
     const url = (await app.getUrl()).replace('[::1]', 'localhost').replace('0.0.0.0', 'localhost');
     note(`Orderloom listens on ${url}`);

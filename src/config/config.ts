@@ -12,11 +12,30 @@ import {
   Max,
   Min,
   MinLength,
+  ValidateBy,
   validateSync,
+  type ValidationOptions,
 } from 'class-validator';
+import * as ipaddr from 'ipaddr.js';
 
 const flag = () =>
   Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value));
+
+const isNetwork = (value: unknown) =>
+  typeof value === 'string' && (value.includes('/') ? ipaddr.isValidCIDR(value) : ipaddr.isValid(value));
+
+const IsAddressOrNetwork = (options: ValidationOptions) =>
+  ValidateBy(
+    {
+      name: 'isAddressOrNetwork',
+      validator: {
+        validate: isNetwork,
+        defaultMessage: () =>
+          'TRUSTED_PROXIES must be IP addresses or networks, such as 10.0.0.0/8, separated by commas',
+      },
+    },
+    options,
+  );
 
 /** Everything that the environment can set. `--help` prints this list. */
 export class Config {
@@ -53,6 +72,28 @@ export class Config {
   @Min(60)
   @Max(86_400)
   readonly ACCESS_TOKEN_SECONDS: number = 3600;
+
+  /** Failed sign-ins within 15 minutes after which an account refuses more. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  readonly SIGN_IN_FAILURES_PER_ACCOUNT: number = 10;
+
+  /** Failed sign-ins within 15 minutes after which an IP address is refused more. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  readonly SIGN_IN_FAILURES_PER_ADDRESS: number = 100;
+
+  /** Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas. */
+  @IsOptional()
+  @Transform(({ value }: { value: unknown }) =>
+    typeof value === 'string' ? value.split(',').map((each) => each.trim()) : value,
+  )
+  @IsAddressOrNetwork({ each: true })
+  readonly TRUSTED_PROXIES?: string[];
 
   /** E-mail of the administrator that is created while there is none. */
   @IsEmail({ require_tld: false })
@@ -97,7 +138,16 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const unset = ['DATABASE_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA', 'METRICS', 'METRICS_TOKEN'];
+  const unset = [
+    'DATABASE_URL',
+    'JWT_SECRET',
+    'ADMIN_PASSWORD',
+    'DOCS',
+    'DEMO_DATA',
+    'METRICS',
+    'METRICS_TOKEN',
+    'TRUSTED_PROXIES',
+  ];
   const known = Object.keys(new Config()).concat(unset);
   // an empty variable is how shells and compose files say "not set"
   const given = known.flatMap((key) => (env[key] ? [[key, env[key]] as const] : []));

@@ -2,10 +2,12 @@
 export function help(): string {
   return `Orderloom, an event-sourced order platform.
 
-Usage: npm start [-- --help | --migrate]
+Usage: npm start [-- --help | --migrate | --reset-admin-password]
 
-  --migrate   bring the database up to date and end
-  --help      this text
+  --migrate               bring the database up to date and end
+  --reset-admin-password  give the administrator ADMIN_EMAIL a new random password,
+                          print it and end
+  --help                  this text
 
 Environment (none is needed):
 
@@ -15,6 +17,10 @@ Environment (none is needed):
   HOST, PORT            where to listen (127.0.0.1, 3000)
   JWT_SECRET            signs access tokens, at least 32 characters (random, kept in DATA_DIR)
   ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)
+  SIGN_IN_FAILURES_PER_ACCOUNT, SIGN_IN_FAILURES_PER_ADDRESS
+                        within 15 minutes, after which sign-in is refused (10, 100)
+  TRUSTED_PROXIES       addresses or networks of reverse proxies whose X-Forwarded-For
+                        and X-Forwarded-Proto count, separated by commas (none)
   ADMIN_EMAIL           administrator to create while there is none (admin@orderloom.local)
   ADMIN_PASSWORD        and the password (random, printed once)
   DOCS                  true or false: Swagger UI at /docs (on, but off in production)

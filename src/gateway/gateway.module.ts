@@ -3,9 +3,11 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { JwtModule } from '@nestjs/jwt';
 import { TerminusModule } from '@nestjs/terminus';
-import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions, AccessTokens } from './authentication/access-tokens';
+import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './authentication/access-token-options';
+import { AccessTokens } from './authentication/access-tokens';
 import { AuthController } from './authentication/auth.controller';
 import { AuthenticationGuard } from './authentication/authentication.guard';
+import { VoidTokens } from './authentication/void-tokens';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
@@ -31,6 +33,7 @@ export class GatewayModule {
       providers: [
         AppLogger,
         AccessTokens,
+        VoidTokens,
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
         { provide: APP_GUARD, useClass: AuthenticationGuard },

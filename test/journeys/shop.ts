@@ -80,8 +80,8 @@ export async function account(shop: TestApp, roles: Role[] = ['customer']): Prom
   const name = `Account ${++accounts}`;
   const { body } = await shop.admin.post('/v1/users', { email: `account-${accounts}@example.com`, name });
   const userId = body['id'] as string;
-  await shop.admin.put(`/v1/users/${userId}/roles`, { roles });
-  return new Api(shop.url, await shop.app.get(AccessTokens, { strict: false }).issue({ userId, roles }));
+  const { version } = (await shop.admin.put(`/v1/users/${userId}/roles`, { roles })).body as { version: number };
+  return new Api(shop.url, await shop.app.get(AccessTokens, { strict: false }).issue({ userId, roles, version }));
 }
 
 export const idOf = async (api: Api): Promise<string> => (await api.get('/v1/users/me')).body['id'] as string;

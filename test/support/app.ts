@@ -8,6 +8,8 @@ import { Api } from './api';
 import { createDatabase } from './database';
 
 export const adminPassword = 'orderloom-admin';
+/** Signs the access tokens of every app of a test run. */
+export const tokenSecret = 'a secret that only this test run knows, long enough';
 
 export interface TestApp {
   readonly app: NestFastifyApplication;
@@ -35,8 +37,7 @@ export async function startApp(
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...options.env,
   });
-  const secret = 'a secret that only this test run knows, long enough';
-  const app = await createApp({ config, databaseUrl: database.url, secret, retry: options.retry });
+  const app = await createApp({ config, databaseUrl: database.url, secret: tokenSecret, retry: options.retry });
   await app.listen(0, '127.0.0.1');
   const url = await app.getUrl();
   const admin = await Api.signIn(url, config.ADMIN_EMAIL, adminPassword);

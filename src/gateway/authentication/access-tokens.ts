@@ -2,22 +2,28 @@ import { Inject, Injectable } from '@nestjs/common';
 import { JwtService } from '@nestjs/jwt';
 import type { Principal, Role } from '../../kernel/http/principal';
 import { newId } from '../../kernel/ids';
-
-export const ACCESS_TOKEN_OPTIONS = Symbol('access-token.options');
-
-export interface AccessTokenOptions {
-  readonly lifetimeSeconds: number;
-}
+import type { VerifiedUser } from '../../modules/users/contracts/verify-credentials';
+import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './access-token-options';
+import { VoidTokens } from './void-tokens';
 
 const issuer = 'orderloom';
 const audience = 'orderloom-api';
 const algorithm = 'HS256';
 
-/** Short-lived proof of who is asking: a signed JWT that names the user and its roles. */
+interface Claims {
+  readonly sub?: unknown;
+  readonly roles?: unknown;
+  readonly use?: unknown;
+  /** Version of the account when the token was issued. */
+  readonly ver?: unknown;
+}
+
+/** Short-lived proof of who is asking: a signed JWT that names the account, its roles and its version. */
 @Injectable()
 export class AccessTokens {
   constructor(
     private readonly jwt: JwtService,
+    private readonly voidTokens: VoidTokens,
     @Inject(ACCESS_TOKEN_OPTIONS) private readonly options: AccessTokenOptions,
   ) {}
 
@@ -25,23 +31,23 @@ export class AccessTokens {
     return this.options.lifetimeSeconds;
   }
 
-  issue({ userId, roles }: Principal): Promise<string> {
+  issue({ userId, roles, version }: VerifiedUser): Promise<string> {
     const claims = { subject: userId, issuer, audience, jwtid: newId(), expiresIn: this.options.lifetimeSeconds };
-    return this.jwt.signAsync({ roles, use: 'access' }, { ...claims, algorithm });
+    return this.jwt.signAsync({ roles, use: 'access', ver: version }, { ...claims, algorithm });
   }
 
-  /** @returns undefined for anything but a valid access token of ours */
-  async verify(token: string): Promise<Principal | undefined> {
+  /** @returns `invalid` for anything but an access token of ours, `void` for one that the account has outgrown */
+  async verify(token: string): Promise<Principal | 'invalid' | 'void'> {
+    let claims: Claims;
     try {
-      const claims = await this.jwt.verifyAsync<{ sub?: unknown; roles?: unknown; use?: unknown }>(token, {
-        algorithms: [algorithm],
-        issuer,
-        audience,
-      });
-      if (claims.use !== 'access' || typeof claims.sub !== 'string' || !Array.isArray(claims.roles)) return undefined;
-      return { userId: claims.sub, roles: claims.roles as Role[] };
+      claims = await this.jwt.verifyAsync<Claims>(token, { algorithms: [algorithm], issuer, audience });
     } catch {
-      return undefined;
+      return 'invalid';
     }
+    const { sub: userId, roles, use, ver: version } = claims;
+    if (use !== 'access' || typeof userId !== 'string' || !Array.isArray(roles)) return 'invalid';
+    if (typeof version !== 'number') return 'invalid';
+    if (await this.voidTokens.includes(userId, version)) return 'void';
+    return { userId, roles: roles as Role[] };
   }
 }

@@ -6,7 +6,8 @@ export class RegisterRequest {
   @MaxLength(254)
   email!: string;
 
-  /** @example 'correct horse battery staple' */
+  /** 10 to 200 characters, not easy to guess.
+   * @example 'correct horse battery staple' */
   @Length(10, 200)
   password!: string;
 
@@ -50,6 +51,27 @@ export class TokenRequest {
   @IsOptional()
   @IsString()
   client_secret?: string;
+}
+
+export class PasswordResetRequest {
+  /** @example 'ada@example.com' */
+  @IsEmail()
+  @MaxLength(254)
+  email!: string;
+}
+
+export class SetPasswordRequest {
+  /** From the message that was sent to the account's e-mail address, or from an administrator.
+   * @example 'q3J9m0vXJpT6Yb3lJmWkS2c8y1E' */
+  @IsString()
+  @Length(1, 100)
+  code!: string;
+
+  /** 10 to 200 characters, not easy to guess.
+   * @example 'seven purple otters juggle' */
+  @IsString()
+  @Length(10, 200)
+  password!: string;
 }
 
 export class TokenResponse {

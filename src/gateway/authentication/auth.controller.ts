@@ -1,13 +1,21 @@
-import { Body, Controller, HttpCode, Post } from '@nestjs/common';
+import { Body, Controller, HttpCode, Ip, Post } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
 import { ApiConsumes, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { Public } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { RegisterUser } from '../../modules/users/contracts/register-user';
+import { RequestPasswordReset, SetPasswordByCode } from '../../modules/users/contracts/reset-password';
 import { VerifyCredentials } from '../../modules/users/contracts/verify-credentials';
 import { AccessTokens } from './access-tokens';
-import { RegisterRequest, RegisterResponse, TokenRequest, TokenResponse } from './api';
+import {
+  PasswordResetRequest,
+  RegisterRequest,
+  RegisterResponse,
+  SetPasswordRequest,
+  TokenRequest,
+  TokenResponse,
+} from './api';
 
 @ApiTags('auth')
 @Controller('v1/auth')
@@ -21,23 +29,39 @@ export class AuthController {
 
   /** Open an account as a customer */
   @Post('register')
-  @ApiProblems(400, 409)
+  @ApiProblems(400, 409, 422, 503)
   async register(@Body() { email, password, name }: RegisterRequest): Promise<RegisterResponse> {
     return this.commands.execute(new RegisterUser(email, name, password));
   }
 
-  /** Sign in: e-mail and password for an access token */
+  /** Sign in: e-mail address and password for an access token. After too many failures: 429 */
   @Post('token')
   @HttpCode(200)
   @ApiConsumes('application/x-www-form-urlencoded', 'application/json')
-  @ApiProblems(400, 401)
-  async token(@Body() { username, password }: TokenRequest): Promise<TokenResponse> {
-    const principal = await this.queries.execute(new VerifyCredentials(username, password));
-    if (!principal) throw new ProblemError(401, 'wrong-credentials', 'E-mail address or password is wrong.');
+  @ApiProblems(400, 401, 429, 503)
+  async token(@Ip() address: string, @Body() { username, password }: TokenRequest): Promise<TokenResponse> {
+    const user = await this.queries.execute(new VerifyCredentials(username, password, address));
+    if (!user) throw new ProblemError(401, 'wrong-credentials', 'E-mail address or password is wrong.');
     return {
-      access_token: await this.tokens.issue(principal),
+      access_token: await this.tokens.issue(user),
       token_type: 'Bearer',
       expires_in: this.tokens.lifetimeSeconds,
     };
+  }
+
+  /** Forgotten password: sends a one-time code to the e-mail address, if there is an active account. Always 202 */
+  @Post('password-reset')
+  @HttpCode(202)
+  @ApiProblems(400, 429, 503)
+  async requestPasswordReset(@Ip() address: string, @Body() { email }: PasswordResetRequest): Promise<void> {
+    await this.commands.execute(new RequestPasswordReset(email, address));
+  }
+
+  /** Set a password by a one-time code. Ends the account's access tokens */
+  @Post('password')
+  @HttpCode(204)
+  @ApiProblems(400, 422, 503)
+  async setPassword(@Body() { code, password }: SetPasswordRequest): Promise<void> {
+    await this.commands.execute(new SetPasswordByCode(code, password));
   }
 }

@@ -20,11 +20,14 @@ export class AuthenticationGuard implements CanActivate {
     const request = execution.switchToHttp().getRequest<AuthenticatedRequest>();
     const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     const principal = token === undefined ? undefined : await this.tokens.verify(token);
-    if (!principal) {
-      const detail = token
-        ? 'The access token is invalid or has expired: get a new one from POST /v1/auth/token.'
-        : 'Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.';
-      throw new ProblemError(401, 'unauthenticated', detail, {}, { 'WWW-Authenticate': 'Bearer realm="orderloom"' });
+    if (principal === undefined) {
+      throw unauthenticated('Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.');
+    }
+    if (principal === 'invalid') {
+      throw unauthenticated('The access token is invalid or has expired: get a new one from POST /v1/auth/token.');
+    }
+    if (principal === 'void') {
+      throw unauthenticated('The access token has ended because the account was changed: sign in again.');
     }
     request.principal = principal;
     currentContext().actor = `user:${principal.userId}`;
@@ -35,4 +38,8 @@ export class AuthenticationGuard implements CanActivate {
     if (allowed) return true;
     throw new ProblemError(403, 'forbidden', `This is for the role ${needed.join(' or ')} only.`);
   }
+}
+
+function unauthenticated(detail: string): ProblemError {
+  return new ProblemError(401, 'unauthenticated', detail, {}, { 'WWW-Authenticate': 'Bearer realm="orderloom"' });
 }

@@ -3,7 +3,7 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
 import { catchError, from, mergeMap, type Observable, of, throwError } from 'rxjs';
 import { currentContext } from '../../kernel/context';
-import { ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
+import { ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_IGNORED, IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
 import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
@@ -25,12 +25,12 @@ export class IdempotencyInterceptor implements NestInterceptor {
   async intercept(execution: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     const http = execution.switchToHttp();
     const request = http.getRequest<AuthenticatedRequest>();
-    // Signing in and up is public, and has secrets in its bodies and answers: those are not to be kept.
-    const isPublic = this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, [
-      execution.getHandler(),
-      execution.getClass(),
-    ]);
-    if (request.method !== 'POST' || isPublic) return next.handle();
+    const targets = [execution.getHandler(), execution.getClass()];
+    // public operations sign in and up, so their bodies and answers are secret as well
+    const isIgnored =
+      this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, targets) ??
+      this.reflector.getAllAndOverride<boolean | undefined>(IDEMPOTENCY_KEY_IGNORED, targets);
+    if (request.method !== 'POST' || isIgnored) return next.handle();
     const key = request.headers['idempotency-key'];
     if (key === undefined) {
       if (!this.reflector.get<boolean | undefined>(IDEMPOTENCY_KEY_REQUIRED, execution.getHandler()))

@@ -8,6 +8,11 @@ export const ANSWER_NOT_KEPT = 'http:answer-not-kept';
 /** For a POST whose answer has personal data that no key seals: a repeat is carried out again, under the same ids. */
 export const AnswerNotKept = () => SetMetadata(ANSWER_NOT_KEPT, true);
 
+export const IDEMPOTENCY_KEY_IGNORED = 'http:idempotency-key-ignored';
+
+/** For a POST with a secret in its body or answer: nothing is stored of either, or derived from it. A repeat is a new request. */
+export const IdempotencyKeyIgnored = () => SetMetadata(IDEMPOTENCY_KEY_IGNORED, true);
+
 /** For a POST that moves money or stock: a client that repeats it after a lost answer must not do it twice. */
 export const IdempotencyKeyRequired = () =>
   applyDecorators(

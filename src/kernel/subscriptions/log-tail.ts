@@ -36,6 +36,8 @@ export class LogTail {
   private dueAt = Infinity;
   private polling: Promise<void> | undefined;
   private stopped = false;
+  /** When this process last knew the whole log, in ms of `performance.now()`. */
+  private completeAt = -Infinity;
 
   constructor(
     private readonly store: EventStore,
@@ -48,8 +50,15 @@ export class LogTail {
     return this.position;
   }
 
+  /** How long ago this process last knew the whole log, in ms. */
+  get behindMs(): number {
+    return performance.now() - this.completeAt;
+  }
+
   async start(): Promise<void> {
+    const began = performance.now();
     this.position = await this.store.head();
+    this.completeAt = began;
     this.store.onCommitted((events) => {
       this.accept(events);
       this.onCommitted();
@@ -141,9 +150,11 @@ export class LogTail {
 
   private async poll(): Promise<void> {
     try {
+      const began = performance.now();
       const events = await this.store.readLog(this.position, page);
       const news = events.some((event) => event.position > this.position);
       this.accept(events);
+      if (events.length < page) this.completeAt = began;
       for (const position of this.ahead.keys()) if (position <= this.position) this.ahead.delete(position);
       this.pause = news ? poll.min : Math.min(this.pause * 2, poll.max);
     } catch (error) {

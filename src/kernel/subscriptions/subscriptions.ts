@@ -122,6 +122,23 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     const { lastPosition } = currentContext();
     if (lastPosition === 0) return;
     await this.projected(lastPosition, readYourWritesMs);
+    // another process may run the views: the followers of this one have to be told as well
+    if (this.tail.head < lastPosition) await this.tail.wait(lastPosition - 1, AbortSignal.timeout(readYourWritesMs));
+  }
+
+  /**
+   * Calls `listener` for every event of these types that is committed from now on, by whichever process, in order. For
+   * caches in memory: it is not durable, and begins anew with the process. Must not throw.
+   *
+   * @returns ends it
+   */
+  follow(types: readonly string[], listener: (event: StoredEvent) => void): () => void {
+    return this.tail.listen((event) => types.includes(event.eventType) && listener(event));
+  }
+
+  /** How far the followers of this process may be behind the log, in ms; infinite before it has started. */
+  get behindMs(): number {
+    return this.tail.behindMs;
   }
 
   /** @returns false when the views of this log position took longer than `timeoutMs` */

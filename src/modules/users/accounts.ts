@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { hash, verify } from '@node-rs/argon2';
 import { type EntityManager, QueryFailedError, Repository } from 'typeorm';
 import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
@@ -9,15 +8,25 @@ import { EventStore } from '../../kernel/event-store/event-store';
 import type { Role } from '../../kernel/http/principal';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
+import { tokenVoidingEvents } from './contracts/get-void-tokens';
 import { User } from './user.entity';
 
-/** OWASP's first choice for argon2id: 19 MiB, 2 passes, 1 lane; ids of algorithm and version are the library's defaults. */
-const argon2id = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+type AccountEvent =
+  | { type: 'user.registered' | 'user.roles-changed'; userId: string; roles: Role[] }
+  | {
+      type: 'user.profile-changed' | 'user.deactivated' | 'user.erased' | 'user.password-changed' | 'user.code-issued';
+      userId: string;
+    };
 
-/** Of no password; verified when there is no account, so that the answer takes as long as for a wrong password. */
-const decoy = '$argon2id$v=19$m=19456,t=2,p=1$aqbmHXuLhaoIVv9EsoqMiw$OHBWkimX5qoIJZliWRNQuzyliw+/y6H48+0i6DVbLGA';
+export interface NewAccount {
+  readonly email: string;
+  readonly name: string;
+  /** Without one, the account cannot sign in until a one-time code has set a password. */
+  readonly passwordHash: string | null;
+  readonly roles?: Role[];
+}
 
-/** Accounts: rows, changed together with the event that says so. No event carries a name or an address. */
+/** Accounts: rows, changed together with the event that says so. No event carries a name or an e-mail address. */
 @Injectable()
 export class Accounts {
   constructor(
@@ -50,31 +59,33 @@ export class Accounts {
     return query.getMany();
   }
 
-  async register(
-    email: string,
-    name: string,
-    password: string | undefined,
-    roles: Role[] = ['customer'],
-  ): Promise<string> {
+  /** Accounts whose tokens ended within the last `seconds`, as the database's clock has it. */
+  withVoidTokens(seconds: number): Promise<Pick<User, 'id' | 'tokensVoidBelow'>[]> {
+    return this.users
+      .createQueryBuilder('u')
+      .where('u.tokensVoidedAt > now() - make_interval(secs => :seconds)', { seconds })
+      .getMany();
+  }
+
+  /** @returns `created`: false for a repeat of the same request. @throws DomainError `email-taken` */
+  async register({
+    email,
+    name,
+    passwordHash,
+    roles = ['customer'],
+  }: NewAccount): Promise<{ id: string; created: boolean }> {
     const id = currentContext().nextId('user');
-    const passwordHash = password === undefined ? null : await hash(password, argon2id);
     try {
       await this.events.transaction(async (manager) => {
-        const user = { id, email, name, passwordHash, roles, status: 'active' as const, version: 1 };
-        await manager.insert(User, user);
-        return { result: id, announce: [announce(id, { type: 'user.registered', userId: id, roles })] };
+        await manager.insert(User, { id, email, name, passwordHash, roles, status: 'active', version: 1 });
+        return { result: id, announce: [announce({ type: 'user.registered', userId: id, roles })] };
       });
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
-      // the same request, told again: it is this very account
-      if (await this.users.existsBy({ id })) return id;
-      throw new DomainError(
-        'conflict',
-        'email-taken',
-        'There is an account with this e-mail address already: sign in.',
-      );
+      if (await this.users.existsBy({ id })) return { id, created: false };
+      throw new DomainError('conflict', 'email-taken', 'An account with this e-mail address already exists: sign in.');
     }
-    return id;
+    return { id, created: true };
   }
 
   async rename(id: string, name: string, expectedVersion: number): Promise<User> {
@@ -88,32 +99,33 @@ export class Accounts {
 
   /** @throws DomainError `last-admin` when nobody could manage accounts any more */
   async assignRoles(id: string, roles: Role[], expectedVersion: number | undefined): Promise<User> {
-    return this.change(id, expectedVersion, async (user, manager) => {
+    return this.changeAmongAdmins(id, expectedVersion, async (user, otherAdmins) => {
       assertNotErased(user);
       if (sameRoles(user.roles, roles)) return [];
-      if (user.roles.includes('admin') && !roles.includes('admin')) await assertOtherAdmin(manager, id);
+      if (!roles.includes('admin')) assertOtherAdmin(user, otherAdmins);
       user.roles = roles;
       return [{ type: 'user.roles-changed', userId: id, roles }];
     });
   }
 
+  /** @throws DomainError `last-admin` */
   async deactivate(id: string): Promise<User> {
-    return this.change(id, undefined, async (user, manager) => {
+    return this.changeAmongAdmins(id, undefined, async (user, otherAdmins) => {
       if (user.status !== 'active') return [];
-      if (user.roles.includes('admin')) await assertOtherAdmin(manager, id);
+      assertOtherAdmin(user, otherAdmins);
       user.status = 'deactivated';
       return [{ type: 'user.deactivated', userId: id }];
     });
   }
 
   /**
-   * Of the person nothing is left but the id, here and in all that was sealed under their key; sign-in ends. The log
+   * Leaves nothing of the person but the id, here and in all that was sealed under their key, and ends sign-in. The log
    * stays as it is. @throws DomainError `last-admin`
    */
   async erase(id: string): Promise<User> {
-    return this.change(id, undefined, async (user, manager) => {
+    return this.changeAmongAdmins(id, undefined, async (user, otherAdmins, manager) => {
       if (user.status === 'erased') return [];
-      if (user.roles.includes('admin')) await assertOtherAdmin(manager, id);
+      assertOtherAdmin(user, otherAdmins);
       await manager.update(User, id, { passwordHash: null });
       Object.assign(user, { email: null, name: erased, roles: ['customer'], status: 'erased' });
       await this.personalData.erase(id, manager);
@@ -121,42 +133,92 @@ export class Accounts {
     });
   }
 
-  async verify(email: string, password: string): Promise<User | undefined> {
-    const user = await this.users
-      .createQueryBuilder('u')
-      .addSelect('u.passwordHash')
-      .where('lower(u.email) = lower(:email)', { email })
-      .getOne();
-    const right = await verify(user?.passwordHash ?? decoy, password);
-    return right && user?.passwordHash && user.status === 'active' ? user : undefined;
+  /** Sets a new password, after `condition` has held in the same transaction. */
+  async setPassword(
+    id: string,
+    passwordHash: string,
+    condition: (manager: EntityManager) => Promise<void> = async () => undefined,
+  ): Promise<User> {
+    return this.change(id, undefined, async (user, manager) => {
+      assertNotErased(user);
+      await condition(manager);
+      await manager.update(User, id, { passwordHash });
+      return [{ type: 'user.password-changed', userId: id }];
+    });
+  }
+
+  /** Records who issued a one-time code for the account. */
+  async recordCode(id: string): Promise<User> {
+    return this.change(id, undefined, async () => [{ type: 'user.code-issued', userId: id }]);
   }
 
   async anyAdmin(): Promise<boolean> {
     return this.users.createQueryBuilder('u').where(`'admin' = any(u.roles)`).getExists();
   }
 
-  private async change(
+  findByEmail(email: string): Promise<User | null> {
+    return this.users.createQueryBuilder('u').where('lower(u.email) = lower(:email)', { email }).getOne();
+  }
+
+  private change(
     id: string,
     expectedVersion: number | undefined,
-    apply: (user: User, manager: EntityManager) => Promise<{ type: string; userId: string; roles?: Role[] }[]>,
+    apply: (user: User, manager: EntityManager) => Promise<AccountEvent[]>,
   ): Promise<User> {
     return this.events.transaction(async (manager) => {
       const user = await manager.findOne(User, { where: { id }, lock: { mode: 'pessimistic_write' } });
-      if (!user) throw unknownUser(id);
-      if (expectedVersion !== undefined && expectedVersion !== user.version) {
-        throw new VersionMismatch(expectedVersion, user.version);
-      }
-      const events = await apply(user, manager);
-      if (events.length === 0) return { result: user, announce: [] };
-      user.version += 1;
-      await manager.save(user);
-      return { result: user, announce: events.map((event) => announce(id, event)) };
+      return save(user, id, expectedVersion, manager, (found) => apply(found, manager));
+    });
+  }
+
+  /**
+   * A change that may take an administrator away. Locks the account and all administrators in the order of their ids:
+   * two who act on each other at once take turns, and the second finds out that it is the last one.
+   */
+  private changeAmongAdmins(
+    id: string,
+    expectedVersion: number | undefined,
+    apply: (user: User, otherAdmins: readonly User[], manager: EntityManager) => Promise<AccountEvent[]>,
+  ): Promise<User> {
+    return this.events.transaction(async (manager) => {
+      const locked = await manager
+        .createQueryBuilder(User, 'u')
+        .where(`u.id = :id or ('admin' = any(u.roles) and u.status = 'active')`, { id })
+        .orderBy('u.id')
+        .setLock('pessimistic_write')
+        .getMany();
+      const user = locked.find((each) => each.id === id) ?? null;
+      const otherAdmins = locked.filter((each) => each.id !== id);
+      return save(user, id, expectedVersion, manager, (found) => apply(found, otherAdmins, manager));
     });
   }
 }
 
-function announce(id: string, event: { type: string; userId: string; roles?: Role[] }) {
-  return { aggregate: { type: 'user', id }, events: [event] };
+/** The rest of a change to a locked account: its event, its next version, and the end of its tokens where it calls for it. */
+async function save(
+  user: User | null,
+  id: string,
+  expectedVersion: number | undefined,
+  manager: EntityManager,
+  apply: (user: User) => Promise<AccountEvent[]>,
+) {
+  if (!user) throw unknownUser(id);
+  if (expectedVersion !== undefined && expectedVersion !== user.version) {
+    throw new VersionMismatch(expectedVersion, user.version);
+  }
+  const events = await apply(user);
+  if (events.length === 0) return { result: user, announce: [] };
+  user.version += events.length;
+  if (events.some(({ type }) => (tokenVoidingEvents as readonly string[]).includes(type))) {
+    user.tokensVoidBelow = user.version;
+    user.tokensVoidedAt = new Date();
+  }
+  await manager.save(user);
+  return { result: user, announce: events.map(announce) };
+}
+
+function announce(event: AccountEvent) {
+  return { aggregate: { type: 'user', id: event.userId }, events: [event] };
 }
 
 function unknownUser(id: string): DomainError {
@@ -172,15 +234,8 @@ function sameRoles(a: readonly Role[], b: readonly Role[]): boolean {
   return a.length === b.length && a.every((role) => b.includes(role));
 }
 
-/** Locks all admins, in order, so that two cannot demote each other at once. */
-async function assertOtherAdmin(manager: EntityManager, id: string): Promise<void> {
-  const admins = await manager
-    .createQueryBuilder(User, 'u')
-    .where(`'admin' = any(u.roles) and u.status = 'active'`)
-    .orderBy('u.id')
-    .setLock('pessimistic_write')
-    .getMany();
-  if (admins.some((admin) => admin.id !== id)) return;
+function assertOtherAdmin({ roles }: User, otherAdmins: readonly User[]): void {
+  if (!roles.includes('admin') || otherAdmins.length > 0) return;
   throw new DomainError('conflict', 'last-admin', 'This is the last administrator: make somebody else one first.');
 }
 

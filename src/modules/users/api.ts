@@ -1,4 +1,4 @@
-import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, Length, MaxLength } from 'class-validator';
+import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, IsString, Length, MaxLength } from 'class-validator';
 import { erased } from '../../kernel/personal-data/sealed';
 import type { User } from './user.entity';
 
@@ -27,6 +27,27 @@ export class AssignRolesRequest {
   roles!: ('customer' | 'staff' | 'admin')[];
 }
 
+export class ChangePasswordRequest {
+  /** @example 'correct horse battery staple' */
+  @IsString()
+  @Length(1, 200)
+  currentPassword!: string;
+
+  /** 10 to 200 characters, not easy to guess.
+   * @example 'seven purple otters juggle' */
+  @IsString()
+  @Length(10, 200)
+  newPassword!: string;
+}
+
+export class OneTimeCodeResponse {
+  /** Sets a new password once, with POST /v1/auth/password. Shown only in this response.
+   * @example 'q3J9m0vXJpT6Yb3lJmWkS2c8y1E' */
+  code!: string;
+
+  expiresAt!: Date;
+}
+
 export class UserResponse {
   /** @example '0198c2f0-7f1e-7d5a-9f43-0b6de4a8c111' */
   id!: string;
@@ -42,7 +63,7 @@ export class UserResponse {
 
   status!: 'active' | 'deactivated' | 'erased';
 
-  /** Goes up with every change; the ETag. */
+  /** Rises with every change; the ETag. */
   version!: number;
 
   createdAt!: Date;

@@ -6,7 +6,7 @@ export class User {
   @PrimaryColumn('uuid')
   id!: string;
 
-  /** None once it has been erased. */
+  /** Null once the account has been erased. */
   @Column('text', { nullable: true })
   email!: string | null;
 
@@ -22,8 +22,16 @@ export class User {
   @Column('text')
   status!: 'active' | 'deactivated' | 'erased';
 
+  /** Rises with every change, as the version of the account's stream does. */
   @Column('integer')
   version!: number;
+
+  /** Access tokens issued at a lower {@link version} are void. */
+  @Column('integer', { name: 'tokens_void_below', default: 0 })
+  tokensVoidBelow!: number;
+
+  @Column('timestamptz', { name: 'tokens_voided_at', nullable: true })
+  tokensVoidedAt!: Date | null;
 
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

@@ -1,19 +1,44 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, ParseUUIDPipe, Patch, Post, Put, Query } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Ip,
+  Param,
+  ParseUUIDPipe,
+  Patch,
+  Post,
+  Put,
+  Query,
+} from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
-import { AnswerNotKept } from '../../kernel/http/idempotency';
+import { AnswerNotKept, IdempotencyKeyIgnored } from '../../kernel/http/idempotency';
 import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
 import { CurrentPrincipal, type Principal, Roles } from '../../kernel/http/principal';
 import { Accounts } from './accounts';
-import { AssignRolesRequest, CreateUserRequest, UpdateProfileRequest, UserResponse, userResponse } from './api';
+import {
+  AssignRolesRequest,
+  ChangePasswordRequest,
+  CreateUserRequest,
+  OneTimeCodeResponse,
+  UpdateProfileRequest,
+  UserResponse,
+  userResponse,
+} from './api';
+import { SignIn } from './sign-in';
 
 @ApiTags('users')
 @ApiSecurity('password')
 @ApiProblems(401)
 @Controller('v1/users')
 export class UsersController {
-  constructor(private readonly accounts: Accounts) {}
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly signIn: SignIn,
+  ) {}
 
   /** Your own account */
   @Get('me')
@@ -33,6 +58,19 @@ export class UsersController {
     return userResponse(await this.accounts.rename(me.userId, name, version));
   }
 
+  /** Change your password. All your access tokens end, this one too: sign in again */
+  @Post('me/password')
+  @HttpCode(204)
+  @IdempotencyKeyIgnored()
+  @ApiProblems(400, 403, 422, 429, 503)
+  async changePassword(
+    @CurrentPrincipal() me: Principal,
+    @Ip() address: string,
+    @Body() { currentPassword, newPassword }: ChangePasswordRequest,
+  ): Promise<void> {
+    await this.signIn.changePassword(me.userId, currentPassword, newPassword, address);
+  }
+
   /** Erase yourself: name, addresses, sign-in. What has not been shipped is cancelled and refunded; this cannot be undone */
   @Delete('me')
   @HttpCode(204)
@@ -41,13 +79,16 @@ export class UsersController {
     await this.accounts.erase(me.userId);
   }
 
-  /** Open an account for a customer, without a password (staff) */
+  /** Open an account for a customer (staff). It has no password: the customer is sent a one-time code that sets one */
   @Post()
   @AnswerNotKept()
   @Roles('staff')
   @ApiProblems(400, 403, 409)
   async createUser(@Body() { email, name }: CreateUserRequest): Promise<UserResponse> {
-    return userResponse(await this.accounts.get(await this.accounts.register(email, name, undefined)));
+    const { id, created } = await this.accounts.register({ email, name, passwordHash: null });
+    const user = await this.accounts.get(id);
+    if (created) await this.signIn.sendCode(user);
+    return userResponse(user);
   }
 
   /** All accounts, newest first (admin) */
@@ -69,7 +110,16 @@ export class UsersController {
     return userResponse(await this.accounts.get(id));
   }
 
-  /** Give and take roles (admin); the last admin stays */
+  /** Issue a one-time code that sets the account's password, to hand over to its owner (admin) */
+  @Post(':id/password-reset')
+  @IdempotencyKeyIgnored()
+  @Roles('admin')
+  @ApiProblems(400, 403, 404, 409)
+  async issuePasswordCode(@Param('id', ParseUUIDPipe) id: string): Promise<OneTimeCodeResponse> {
+    return this.signIn.issueCode(id);
+  }
+
+  /** Give and take roles (admin). Ends the account's access tokens; the last admin keeps the role */
   @Put(':id/roles')
   @Roles('admin')
   @ApiIfMatch()
@@ -82,7 +132,7 @@ export class UsersController {
     return userResponse(await this.accounts.assignRoles(id, roles, version));
   }
 
-  /** Erase a person, as they could themselves (admin); the last admin stays */
+  /** Erase a person, as they could themselves (admin). The last admin cannot be erased */
   @Delete(':id')
   @HttpCode(204)
   @Roles('admin')
@@ -91,7 +141,7 @@ export class UsersController {
     await this.accounts.erase(id);
   }
 
-  /** No more sign-in for this account (admin); the last admin stays */
+  /** Deactivate an account: no more sign-in, and its access tokens end at once (admin). The last admin cannot be */
   @Post(':id/deactivate')
   @HttpCode(200)
   @AnswerNotKept()

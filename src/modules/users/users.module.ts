@@ -2,13 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler, type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Config } from '../../config/config';
+import { Config, ConfigError } from '../../config/config';
 import { DomainError } from '../../kernel/domain-error';
 import { erased } from '../../kernel/personal-data/sealed';
 import { Accounts } from './accounts';
+import { AttemptLimits } from './attempt-limits';
 import { GetUser } from './contracts/get-user';
+import { GetVoidTokens } from './contracts/get-void-tokens';
 import { RegisterUser } from './contracts/register-user';
+import { RequestPasswordReset, ResetAdministrator, SetPasswordByCode } from './contracts/reset-password';
 import { VerifyCredentials } from './contracts/verify-credentials';
+import { LogMailer, Mailer } from './mailer';
+import { OneTimeCodes } from './one-time-codes';
+import { Passwords } from './passwords';
+import { SignIn } from './sign-in';
 import { User } from './user.entity';
 import { UsersController } from './users.controller';
 
@@ -24,22 +31,74 @@ class GetUserHandler implements IQueryHandler<GetUser> {
   }
 }
 
-@CommandHandler(RegisterUser)
-class RegisterUserHandler implements ICommandHandler<RegisterUser> {
+@QueryHandler(GetVoidTokens)
+class GetVoidTokensHandler implements IQueryHandler<GetVoidTokens> {
   constructor(private readonly accounts: Accounts) {}
 
+  async execute({ of }: GetVoidTokens) {
+    const user = 'userId' in of ? await this.accounts.find(of.userId) : null;
+    const users = 'seconds' in of ? await this.accounts.withVoidTokens(of.seconds) : user ? [user] : [];
+    return users.map(({ id, tokensVoidBelow }) => ({ userId: id, belowVersion: tokensVoidBelow }));
+  }
+}
+
+@CommandHandler(RegisterUser)
+class RegisterUserHandler implements ICommandHandler<RegisterUser> {
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly passwords: Passwords,
+  ) {}
+
   async execute({ email, name, password }: RegisterUser) {
-    return { id: await this.accounts.register(email, name, password) };
+    this.passwords.assertStrong(password, { email, name });
+    const { id } = await this.accounts.register({ email, name, passwordHash: await this.passwords.hash(password) });
+    return { id };
   }
 }
 
 @QueryHandler(VerifyCredentials)
 class VerifyCredentialsHandler implements IQueryHandler<VerifyCredentials> {
-  constructor(private readonly accounts: Accounts) {}
+  constructor(private readonly signIn: SignIn) {}
 
-  async execute({ email, password }: VerifyCredentials) {
-    const user = await this.accounts.verify(email, password);
-    return user && { userId: user.id, roles: user.roles };
+  async execute({ email, password, address }: VerifyCredentials) {
+    const user = await this.signIn.verify(email, password, address);
+    return user && { userId: user.id, roles: user.roles, version: user.version };
+  }
+}
+
+@CommandHandler(RequestPasswordReset)
+class RequestPasswordResetHandler implements ICommandHandler<RequestPasswordReset> {
+  constructor(private readonly signIn: SignIn) {}
+
+  execute({ email, address }: RequestPasswordReset) {
+    return this.signIn.requestCode(email, address);
+  }
+}
+
+@CommandHandler(SetPasswordByCode)
+class SetPasswordByCodeHandler implements ICommandHandler<SetPasswordByCode> {
+  constructor(private readonly signIn: SignIn) {}
+
+  execute({ code, password }: SetPasswordByCode) {
+    return this.signIn.setPasswordByCode(code, password);
+  }
+}
+
+@CommandHandler(ResetAdministrator)
+class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly passwords: Passwords,
+  ) {}
+
+  async execute({ email }: ResetAdministrator) {
+    const user = await this.accounts.findByEmail(email);
+    if (!user?.roles.includes('admin') || user.status !== 'active') {
+      throw new ConfigError(`${email} is no active administrator: name one with ADMIN_EMAIL.`);
+    }
+    const password = randomPassword();
+    await this.accounts.setPassword(user.id, await this.passwords.hash(password));
+    return { password };
   }
 }
 
@@ -47,28 +106,61 @@ class VerifyCredentialsHandler implements IQueryHandler<VerifyCredentials> {
 @Module({
   imports: [TypeOrmModule.forFeature([User])],
   controllers: [UsersController],
-  providers: [Accounts, GetUserHandler, RegisterUserHandler, VerifyCredentialsHandler],
+  providers: [
+    Accounts,
+    AttemptLimits,
+    OneTimeCodes,
+    Passwords,
+    SignIn,
+    { provide: Mailer, useClass: LogMailer },
+    GetUserHandler,
+    GetVoidTokensHandler,
+    RegisterUserHandler,
+    RequestPasswordResetHandler,
+    ResetAdministratorHandler,
+    SetPasswordByCodeHandler,
+    VerifyCredentialsHandler,
+  ],
 })
 export class UsersModule implements OnApplicationBootstrap {
   private readonly logger = new Logger('Users');
 
   constructor(
     private readonly accounts: Accounts,
+    private readonly passwords: Passwords,
+    private readonly signIn: SignIn,
     private readonly config: Config,
   ) {}
 
-  /** Somebody has to be first: without an administrator nobody could make one. */
+  /** Opens the first administrator's account: without one, nobody could make another. */
   async onApplicationBootstrap(): Promise<void> {
-    if (await this.accounts.anyAdmin()) return;
     const { ADMIN_EMAIL: email, ADMIN_PASSWORD: given } = this.config;
-    const password = given ?? randomBytes(12).toString('base64url');
+    if (await this.accounts.anyAdmin()) {
+      if (given && !(await this.signIn.isPasswordOf(email, given))) {
+        this.logger.warn(
+          `ADMIN_PASSWORD is not the password of ${email}, and is ignored: it only counts while there is no ` +
+            'administrator. If the password is lost, stop Orderloom and run: npm start -- --reset-admin-password',
+        );
+      }
+      return;
+    }
+    const password = given ?? randomPassword();
+    const name = 'Administrator';
     try {
-      await this.accounts.register(email, 'Administrator', password, ['customer', 'staff', 'admin']);
+      this.passwords.assertStrong(password, { email, name });
+      const passwordHash = await this.passwords.hash(password);
+      await this.accounts.register({ email, name, passwordHash, roles: ['customer', 'staff', 'admin'] });
     } catch (error) {
-      // another replica was quicker
-      if (error instanceof DomainError && (await this.accounts.anyAdmin())) return;
+      if (!(error instanceof DomainError)) throw error;
+      if (error.code === 'password-weak') throw new ConfigError('ADMIN_PASSWORD is too easy to guess: choose another.');
+      // another replica was first
+      if (await this.accounts.anyAdmin()) return;
       throw error;
     }
     this.logger.log(`Administrator ${email} created${given ? '' : `, password ${password} (shown only this once)`}`);
   }
+}
+
+function randomPassword(): string {
+  return randomBytes(12).toString('base64url');
 }

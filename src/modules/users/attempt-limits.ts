@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import * as ipaddr from 'ipaddr.js';
+import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
+import { Config } from '../../config/config';
+import { Database } from '../../kernel/database/database';
+import { ProblemError } from '../../kernel/http/problem';
+
+/** Requests for a password code per hour, which send mail to somebody else's address. */
+const codesPerAccount = 5;
+const codesPerAddress = 30;
+
+interface Pair {
+  readonly account: RateLimiterPostgres;
+  readonly address: RateLimiterPostgres;
+}
+
+/** Counts, for all replicas, what may be tried only so often per account and per address. */
+@Injectable()
+export class AttemptLimits {
+  private readonly signIn: Pair;
+  private readonly code: Pair;
+
+  constructor(database: Database, config: Config) {
+    const limiter = (keyPrefix: string, points: number, minutes: number) =>
+      new RateLimiterPostgres({
+        storeClient: database.relaxed,
+        storeType: 'pool',
+        schemaName: 'users',
+        tableName: 'sign_in_attempts',
+        tableCreated: true,
+        keyPrefix,
+        points,
+        duration: minutes * 60,
+        // a flood is refused without a query
+        inMemoryBlockOnConsumed: points + 1,
+      });
+    this.signIn = {
+      account: limiter('sign-in/account', config.SIGN_IN_FAILURES_PER_ACCOUNT, 15),
+      address: limiter('sign-in/address', config.SIGN_IN_FAILURES_PER_ADDRESS, 15),
+    };
+    this.code = {
+      account: limiter('code/account', codesPerAccount, 60),
+      address: limiter('code/address', codesPerAddress, 60),
+    };
+  }
+
+  /**
+   * Counts an attempt to sign in before it is made, so that simultaneous ones cannot exceed the limit; call
+   * {@link succeeded} when it was none to count.
+   *
+   * @throws ProblemError 429
+   */
+  async attempt(email: string, address: string): Promise<void> {
+    await consume(this.signIn, email, address, 'failed sign-ins');
+  }
+
+  async succeeded(email: string, address: string): Promise<void> {
+    await Promise.all([this.signIn.account.delete(accountKey(email)), this.signIn.address.reward(addressKey(address))]);
+  }
+
+  /** @throws ProblemError 429 */
+  async requestCode(email: string, address: string): Promise<void> {
+    await consume(this.code, email, address, 'requests for a code');
+  }
+}
+
+async function consume({ account, address }: Pair, email: string, from: string, what: string): Promise<void> {
+  await consumeOne(address, addressKey(from), `Too many ${what} from this address`);
+  await consumeOne(account, accountKey(email), `Too many ${what} for this account`);
+}
+
+async function consumeOne(limiter: RateLimiterPostgres, key: string, message: string): Promise<void> {
+  try {
+    await limiter.consume(key);
+  } catch (refusal) {
+    if (!(refusal instanceof RateLimiterRes)) throw refusal;
+    const seconds = Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
+    const detail = `${message}. Try again in ${seconds} s.`;
+    throw new ProblemError(429, 'too-many-attempts', detail, {}, { 'Retry-After': String(seconds) });
+  }
+}
+
+/** Hashed, since what is typed as an e-mail address is personal, or is a password. */
+function accountKey(email: string): string {
+  return createHash('sha256').update(email.toLowerCase()).digest('base64url');
+}
+
+/** An IPv4 address, or the /64 network of an IPv6 address: a household or a server has as many addresses as it likes. */
+function addressKey(address: string): string {
+  if (!ipaddr.isValid(address)) return 'unknown';
+  const parsed = ipaddr.process(address);
+  return parsed instanceof ipaddr.IPv6
+    ? Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
+    : parsed.toString();
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import { createApp } from '../../src/bootstrap';
+import { readConfig } from '../../src/config/config';
+import { account, anOrder, idOf, order, query } from '../journeys/shop';
+import { Api } from '../support/api';
+import { startApp, type TestApp, tokenSecret } from '../support/app';
+
+/** Access tokens last an hour; the account that they stand for may not. */
+describe('an access token', () => {
+  let shop: TestApp;
+  /** A second process on the same database. */
+  let replica: { url: string; close: () => Promise<void> };
+
+  beforeAll(async () => {
+    shop = await startApp();
+    const env = { NODE_ENV: 'test', DATABASE_URL: shop.databaseUrl, LOG_LEVEL: 'silent' };
+    const app = await createApp({ config: readConfig(env), databaseUrl: shop.databaseUrl, secret: tokenSecret });
+    await app.listen(0, '127.0.0.1');
+    replica = { url: await app.getUrl(), close: () => app.close() };
+  });
+  afterAll(async () => {
+    await replica.close();
+    await shop.close();
+  });
+
+  const elsewhere = (api: Api) => new Api(replica.url, api.token);
+
+  /** Both processes refuse every kind of request; the other process may learn of it a few milliseconds later. */
+  async function expectEnded(api: Api): Promise<void> {
+    for (const path of ['/v1/users/me', '/v1/orders']) {
+      expect(await api.get(path)).toMatchObject({
+        status: 401,
+        body: { code: 'unauthenticated', detail: expect.stringContaining('sign in again') },
+      });
+    }
+    const deadline = Date.now() + 2000;
+    while ((await elsewhere(api).get('/v1/users/me')).status !== 401 && Date.now() < deadline);
+    expect((await elsewhere(api).get('/v1/orders')).status).toBe(401);
+    expect((await elsewhere(api).post('/v1/orders', anOrder())).status).toBe(401);
+  }
+
+  it('ends when the account is deactivated: an administrator can no longer make another one', async () => {
+    const rogue = await account(shop, ['admin']);
+    const customer = await idOf(await account(shop));
+    expect((await elsewhere(rogue).get('/v1/users')).status).toBe(200);
+    expect((await shop.admin.post(`/v1/users/${await idOf(rogue)}/deactivate`)).status).toBe(200);
+    expect((await rogue.put(`/v1/users/${customer}/roles`, { roles: ['admin'] })).status).toBe(401);
+    await expectEnded(rogue);
+    expect((await shop.admin.get(`/v1/users/${customer}`)).body).toMatchObject({ roles: ['customer'] });
+  });
+
+  it('ends when the account is deactivated: a draft can no longer be submitted and paid', async () => {
+    const ada = await account(shop);
+    const draft = await order(ada, { submit: false });
+    await shop.admin.post(`/v1/users/${await idOf(ada)}/deactivate`);
+    const submit = `/v1/orders/${draft.body['id']}/submit`;
+    expect((await ada.post(submit, { paymentMethod: 'sandbox_ok' })).status).toBe(401);
+    await expectEnded(ada);
+    await shop.settled();
+    expect((await shop.admin.get(`/v1/orders/${draft.body['id']}`)).body).toMatchObject({ status: 'draft' });
+  });
+
+  it('ends when roles are taken away', async () => {
+    const staff = await account(shop, ['staff']);
+    expect((await elsewhere(staff).get('/v1/operations/sagas')).status).toBe(200);
+    await shop.admin.put(`/v1/users/${await idOf(staff)}/roles`, { roles: ['customer'] });
+    expect((await staff.get('/v1/operations/sagas')).status).toBe(401);
+    await expectEnded(staff);
+  });
+
+  it('ends when the account is erased', async () => {
+    const ada = await account(shop);
+    expect((await ada.delete('/v1/users/me')).status).toBe(204);
+    await expectEnded(ada);
+  });
+
+  it('ends when the password changes, also the one that changed it; a new one works', async () => {
+    const ada = await shop.customer('Ada');
+    const [currentPassword, newPassword] = ['correct horse battery staple', 'seven purple otters juggle'];
+    expect((await ada.post('/v1/users/me/password', { currentPassword, newPassword })).status).toBe(204);
+    await expectEnded(ada);
+    const again = await Api.signIn(replica.url, 'ada-1@example.com', newPassword);
+    expect((await again.get('/v1/users/me')).status).toBe(200);
+    expect((await new Api(shop.url, again.token).get('/v1/users/me')).status).toBe(200);
+  });
+
+  it('outlasts what does not concern it: another name, the same roles', async () => {
+    const ada = await account(shop);
+    const me = await ada.get('/v1/users/me');
+    await ada.patch('/v1/users/me', { name: 'Countess' }, { 'if-match': me.headers.get('etag')! });
+    await shop.admin.put(`/v1/users/${me.body['id']}/roles`, { roles: ['customer'] });
+    expect((await ada.get('/v1/users/me')).body).toMatchObject({ name: 'Countess' });
+  });
+
+  it('stays ended after a restart', async () => {
+    const ada = await account(shop);
+    await shop.admin.post(`/v1/users/${await idOf(ada)}/deactivate`);
+    const env = { NODE_ENV: 'test', DATABASE_URL: shop.databaseUrl, LOG_LEVEL: 'silent' };
+    const app = await createApp({ config: readConfig(env), databaseUrl: shop.databaseUrl, secret: tokenSecret });
+    try {
+      await app.listen(0, '127.0.0.1');
+      expect((await new Api(await app.getUrl(), ada.token).get('/v1/users/me')).status).toBe(401);
+    } finally {
+      await app.close();
+    }
+  });
+
+  it('costs no query to check', async () => {
+    const ada = await account(shop);
+    const missing = `/v1/products/${randomUUID()}/stock`;
+    await ada.get(missing);
+    const scans = async () => {
+      const [row] = await query<{ scans: number }>(
+        shop,
+        `select coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0)::int as scans from pg_stat_user_tables
+         where schemaname = 'users'`,
+      );
+      return row!.scans;
+    };
+    const before = await scans();
+    // refused for the role, which is after the token has been checked
+    for (let request = 0; request < 100; request++) expect((await ada.get(missing)).status).toBe(403);
+    // sessions report what they have read up to a second later
+    const deadline = Date.now() + 1500;
+    while (Date.now() < deadline) await query(shop, 'select pg_sleep(0.1)');
+    expect((await scans()) - before).toBeLessThan(50);
+  });
+
+  describe('of two administrators who deactivate each other', () => {
+    it('lets one of them win, and answers the other with 409 or 401, never with an error of ours', async () => {
+      for (let round = 0; round < 10; round++) {
+        const [one, other] = await Promise.all([account(shop, ['admin']), account(shop, ['admin'])]);
+        const [oneId, otherId] = await Promise.all([idOf(one), idOf(other)]);
+        const answers = await Promise.all([
+          one.post(`/v1/users/${otherId}/deactivate`),
+          other.post(`/v1/users/${oneId}/deactivate`),
+          one.put(`/v1/users/${otherId}/roles`, { roles: ['customer'] }),
+          other.put(`/v1/users/${oneId}/roles`, { roles: ['customer'] }),
+        ]);
+        for (const { status } of answers) expect([200, 401, 409]).toContain(status);
+      }
+    });
+  });
+});
