@@ -4,8 +4,6 @@ import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
 import { GetVoidTokens, tokenVoidingEvents } from '../../modules/users/contracts/get-void-tokens';
 import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './access-token-options';
 
-/** When this process last knew the whole log longer ago than this, it asks the database about each token. */
-const staleMs = 1500;
 /** Difference of the clocks of replicas and database that is allowed for. */
 const skewSeconds = 300;
 const sweepMs = 60_000;
@@ -43,7 +41,7 @@ export class VoidTokens implements OnModuleInit, OnApplicationShutdown {
   /** True when tokens of this account that were issued at `version` have ended. */
   async includes(userId: string, version: number): Promise<boolean> {
     await (this.loading ??= this.load());
-    if (this.subscriptions.behindMs > staleMs) {
+    if (this.subscriptions.areFollowersStale) {
       const [found] = await this.queries.execute(new GetVoidTokens({ userId }));
       return found !== undefined && version < found.belowVersion;
     }

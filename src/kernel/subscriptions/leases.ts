@@ -28,6 +28,16 @@ export interface SubscriptionEntry {
 
 /** The channel on which a process tells the others that it has committed something. */
 export const newsChannel = 'orderloom_log';
+/** The channel on which a process acknowledges an event: its session's process id on the server, and the position. */
+export const seenChannel = 'orderloom_seen';
+
+/** What this process is told by the others. */
+export interface Notifications {
+  /** Another process committed something. */
+  committed(): void;
+  /** The process with this session has seen the log up to this position. */
+  seen(pid: number, position: number): void;
+}
 
 const leaseSeconds = 10;
 const renewMs = 1000;
@@ -36,6 +46,10 @@ const free = `(c.owner is null or c.lease_until < clock_timestamp() or not exist
   select from pg_stat_activity a where a.pid = c.backend_pid and a.backend_start = c.backend_start))`;
 const mine = `owner = $1, lease_until = clock_timestamp() + interval '${leaseSeconds} s', backend_pid = pg_backend_pid(),
   backend_start = (select backend_start from pg_stat_activity where pid = pg_backend_pid())`;
+
+/** The one session that each process has for its leases. */
+export const sessions = `select pid from pg_stat_activity
+  where datname = current_database() and application_name = 'orderloom/leases'`;
 
 interface ClaimRow {
   name: string;
@@ -56,6 +70,8 @@ export class Leases {
   readonly owner = newId();
   private readonly holders = new Map<string, LeaseHolder>();
   private readonly held = new Set<string>();
+  /** Of this process's session on the server; 0 while there is none. */
+  pid = 0;
   private client: Client | undefined;
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
@@ -63,8 +79,8 @@ export class Leases {
 
   constructor(
     private readonly url: string,
-    /** Another process committed something. Without it, nobody listens. */
-    private readonly onNews?: () => void,
+    /** Without it, this process does not listen to the others. */
+    private readonly notifications?: Notifications,
   ) {}
 
   /**
@@ -183,8 +199,7 @@ export class Leases {
     for (const { name } of this.holders.values()) segments.set(name, (segments.get(name) ?? 0) + 1);
     if ([...segments.values()].every((count) => count === 1)) return segments;
     const { rows } = await client.query<{ processes: number }>(
-      `select count(*)::int as processes from pg_stat_activity
-       where datname = current_database() and application_name = 'orderloom/leases'`,
+      `select count(*)::int as processes from (${sessions}) s`,
     );
     const processes = Math.max(1, rows[0]!.processes);
     return new Map([...segments].map(([name, count]) => [name, Math.ceil(count / processes)]));
@@ -214,11 +229,15 @@ export class Leases {
     };
     client.on('error', drop);
     client.on('end', drop);
-    client.on('notification', ({ payload }: Notification) => {
-      if (payload !== this.owner) this.onNews?.();
+    client.on('notification', ({ channel, payload = '' }: Notification) => {
+      const [pid, position] = payload.split(' ').map(Number);
+      if (channel === seenChannel) this.notifications?.seen(pid!, position!);
+      else if (payload !== this.owner) this.notifications?.committed();
     });
     await client.connect();
-    if (this.onNews) await client.query(`listen ${newsChannel}`);
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    this.pid = rows[0]!.pid;
+    if (this.notifications) await client.query(`listen ${newsChannel}; listen ${seenChannel}`);
     return (this.client = client);
   }
 }

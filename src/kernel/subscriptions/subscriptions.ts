@@ -11,6 +11,7 @@ import { Database } from '../database/database';
 import { DomainError } from '../domain-error';
 import type { StoredEvent } from '../event-store/event';
 import { EventStore } from '../event-store/event-store';
+import { Followers } from './followers';
 import { Leases, newsChannel, type SubscriptionEntry } from './leases';
 import { LogTail } from './log-tail';
 import { PROJECTION, type Projection, type ProjectionMetadata } from './projection';
@@ -73,6 +74,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   private readonly reactions = new Set<string>();
   private readonly tail: LogTail;
   private readonly leases: Leases;
+  private readonly followers: Followers;
   private readonly rates = new Map<Runner, { at: number; count: number; rate: number }>();
   private news: NodeJS.Timeout | undefined;
   private sampling: NodeJS.Timeout | undefined;
@@ -85,7 +87,13 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     @Inject(NOTIFY) notify: boolean,
   ) {
     this.tail = new LogTail(store, notify ? () => this.tell() : undefined);
-    this.leases = new Leases(database.url, notify ? () => this.tail.poke() : undefined);
+    this.leases = new Leases(
+      database.url,
+      notify
+        ? { committed: () => this.tail.poke(), seen: (pid, position) => this.followers.seen(pid, position) }
+        : undefined,
+    );
+    this.followers = new Followers(database, this.tail, this.leases);
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -122,23 +130,23 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     const { lastPosition } = currentContext();
     if (lastPosition === 0) return;
     await this.projected(lastPosition, readYourWritesMs);
-    // another process may run the views: the followers of this one have to be told as well
-    if (this.tail.head < lastPosition) await this.tail.wait(lastPosition - 1, AbortSignal.timeout(readYourWritesMs));
+    await this.followers.informed(lastPosition);
   }
 
   /**
    * Calls `listener` for every event of these types that is committed from now on, by whichever process, in order. For
-   * caches in memory: it is not durable, and begins anew with the process. Must not throw.
+   * caches in memory: nothing is stored, and a new process begins at the end of the log. A request that appended such an
+   * event is answered when all processes have seen it. Must not throw.
    *
    * @returns ends it
    */
   follow(types: readonly string[], listener: (event: StoredEvent) => void): () => void {
-    return this.tail.listen((event) => types.includes(event.eventType) && listener(event));
+    return this.followers.follow(types, listener);
   }
 
-  /** How far the followers of this process may be behind the log, in ms; infinite before it has started. */
-  get behindMs(): number {
-    return this.tail.behindMs;
+  /** True when followers of this process may have missed events, so that what they know must not be relied on. */
+  get areFollowersStale(): boolean {
+    return this.followers.areStale;
   }
 
   /** @returns false when the views of this log position took longer than `timeoutMs` */
