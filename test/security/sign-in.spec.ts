@@ -165,6 +165,18 @@ describe('signing in', () => {
       expect(await set(better, 'x'.repeat(27))).toMatchObject({ status: 422, body: { code: 'code-invalid' } });
     });
 
+    it('lets the owner in again after too many failures', async () => {
+      await register('locked@example.com');
+      const { id } = (
+        await query<{ id: string }>(shop, `select id from users.users where email = 'locked@example.com'`)
+      )[0]!;
+      for (let nth = 0; nth < 10; nth++) await signIn('locked@example.com', better);
+      expectTooMany(await signIn('locked@example.com', good));
+      const { code } = (await shop.admin.post(`/v1/users/${id}/password-reset`)).body as { code: string };
+      expect((await anonymous.post('/v1/auth/password', { code, password: better })).status).toBe(204);
+      expect((await signIn('locked@example.com', better)).status).toBe(200);
+    });
+
     it('is spent once by simultaneous requests', async () => {
       const id = await idOf(await account(shop));
       const { code } = (await shop.admin.post(`/v1/users/${id}/password-reset`)).body as { code: string };

@@ -56,7 +56,12 @@ export class AttemptLimits {
   }
 
   async succeeded(email: string, address: string): Promise<void> {
-    await Promise.all([this.signIn.account.delete(accountKey(email)), this.signIn.address.reward(addressKey(address))]);
+    await Promise.all([this.forget(email), this.signIn.address.reward(addressKey(address))]);
+  }
+
+  /** Lifts the limit of an account whose owner has proved to be who they are. */
+  async forget(email: string): Promise<void> {
+    await this.signIn.account.delete(accountKey(email));
   }
 
   /** @throws ProblemError 429 */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { Injectable } from '@nestjs/common';
 import { hash, verify } from '@node-rs/argon2';
@@ -70,4 +71,9 @@ export class Passwords {
       throw new OverloadError('Too many passwords are being checked at the moment. Try again shortly.');
     }
   }
+}
+
+/** 96 random bits as 16 letters, digits, - and _. */
+export function randomPassword(): string {
+  return randomBytes(12).toString('base64url');
 }

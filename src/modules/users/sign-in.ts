@@ -7,7 +7,7 @@ import { Accounts } from './accounts';
 import { AttemptLimits } from './attempt-limits';
 import { Mailer } from './mailer';
 import { OneTimeCodes, type OneTimeCode } from './one-time-codes';
-import { Passwords } from './passwords';
+import { Passwords, randomPassword } from './passwords';
 import { User } from './user.entity';
 
 /** Everything that a password or a one-time code opens. */
@@ -92,6 +92,15 @@ export class SignIn {
     await this.accounts.setPassword(user.id, passwordHash, async (manager) => {
       if (!(await this.codes.spend(code, manager))) throw invalidCode();
     });
+    await this.limits.forget(user.email!);
+  }
+
+  /** Gives the account a random password, for whoever runs the server. */
+  async resetPassword({ id, email }: User): Promise<string> {
+    const password = randomPassword();
+    await this.accounts.setPassword(id, await this.passwords.hash(password));
+    await this.limits.forget(email!);
+    return password;
   }
 
   /** True when this is the account's password; for settings, not for clients: it does not count as an attempt. */

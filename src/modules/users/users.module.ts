@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler, type IQueryHandler, QueryHandler } from '@nestjs/cqrs';
 import { TypeOrmModule } from '@nestjs/typeorm';
@@ -14,7 +13,7 @@ import { RequestPasswordReset, ResetAdministrator, SetPasswordByCode } from './c
 import { VerifyCredentials } from './contracts/verify-credentials';
 import { LogMailer, Mailer } from './mailer';
 import { OneTimeCodes } from './one-time-codes';
-import { Passwords } from './passwords';
+import { Passwords, randomPassword } from './passwords';
 import { SignIn } from './sign-in';
 import { User } from './user.entity';
 import { UsersController } from './users.controller';
@@ -88,7 +87,7 @@ class SetPasswordByCodeHandler implements ICommandHandler<SetPasswordByCode> {
 class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
   constructor(
     private readonly accounts: Accounts,
-    private readonly passwords: Passwords,
+    private readonly signIn: SignIn,
   ) {}
 
   async execute({ email }: ResetAdministrator) {
@@ -96,9 +95,7 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
     if (!user?.roles.includes('admin') || user.status !== 'active') {
       throw new ConfigError(`${email} is no active administrator: name one with ADMIN_EMAIL.`);
     }
-    const password = randomPassword();
-    await this.accounts.setPassword(user.id, await this.passwords.hash(password));
-    return { password };
+    return { password: await this.signIn.resetPassword(user) };
   }
 }
 
@@ -159,8 +156,4 @@ export class UsersModule implements OnApplicationBootstrap {
     }
     this.logger.log(`Administrator ${email} created${given ? '' : `, password ${password} (shown only this once)`}`);
   }
-}
-
-function randomPassword(): string {
-  return randomBytes(12).toString('base64url');
 }
