@@ -98,9 +98,10 @@ describe('the README', () => {
   });
 
   describe('on Docker', () => {
-    const [compose, single] = blocksOf('docker').map(({ text }) => text.split('\n'));
+    const [compose, single] = blocksOf('docker').map(({ text }) => text);
+    const start = 'docker compose up --build';
     const write = () => {
-      execFileSync('sh', ['-e', '-c', compose![0]!], { cwd: directory, stdio: 'inherit' });
+      execFileSync('sh', ['-e', '-c', compose!.replace(start, '')], { cwd: directory, stdio: 'inherit' });
       return readFileSync(join(directory, '.env'), 'utf8');
     };
 
@@ -131,9 +132,9 @@ describe('the README', () => {
     });
 
     it('uses files, folders and ports that the image has', () => {
-      expect(compose!.slice(1)).toEqual(['docker compose up --build']);
+      expect(compose!.split('\n').at(-1)).toBe(start);
       const image = text('Dockerfile');
-      const [build, run] = single!;
+      const [build, run] = single!.split('\n');
       expect(build).toBe('docker build -t orderloom .');
       const [, port, volume, environment] = /-p \S+:(\d+) -v \w+:(\S+) -e (\w+)=\S+ orderloom$/.exec(run!)!;
       expect(image).toContain(`EXPOSE ${port}`);
@@ -142,9 +143,8 @@ describe('the README', () => {
     });
   });
 
-  it('describes nothing ahead of time once everything of issue 8 is there', () => {
-    const settings = [...arriving].filter((name) => /^[A-Z_]+$/.test(name) || name.startsWith('--'));
-    const there = settings.filter(isSetting);
-    expect(settings.length === 0 || there.length < settings.length).toBe(true);
+  it('describes something that is not there yet; if nothing is, remove `arriving` and this test', () => {
+    const named = [...arriving].filter((name) => /^[A-Z_]+$/.test(name) || name.startsWith('--'));
+    expect(named.filter((name) => !isSetting(name))).not.toEqual([]);
   });
 });

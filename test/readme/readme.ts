@@ -65,10 +65,7 @@ export const blocksOf = (kind: Kind): Block[] => blocks.filter((block) => kindOf
 export const prose = readme.replace(/^(```+)[^`]*?^\1$/gms, '');
 export const inlineCode = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
 
-/**
- * What the README describes and another branch of issue 8 adds. When all of it is there, a test asks for this list to be
- * removed.
- */
+/** What the README describes and other parts of issue 8 add. To be removed when all of it is there; a test asks for it. */
 export const arriving: ReadonlySet<string> = new Set([
   'MAX_CONNECTIONS',
   'REQUEST_TIMEOUT_SECONDS',
