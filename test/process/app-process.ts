@@ -21,9 +21,10 @@ export class AppProcess {
   private out = '';
   private ended: Exit | undefined;
 
-  constructor(env: Readonly<Record<string, string>>, args: readonly string[] = []) {
+  /** `cwd` holds the built app: the repository itself, or a copy of it. */
+  constructor(env: Readonly<Record<string, string>>, args: readonly string[] = [], cwd = root) {
     this.child = spawn(process.execPath, ['--enable-source-maps', 'dist/src/main.js', ...args], {
-      cwd: root,
+      cwd,
       // not ours: a DATABASE_URL of whoever runs the tests must not be touched
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
