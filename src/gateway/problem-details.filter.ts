@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { currentContext } from '../kernel/context';
-import { isConnectionError } from '../kernel/database/connection-errors';
+import { isConnectionError, isContention } from '../kernel/database/errors';
 import { DomainError, type DomainErrorKind } from '../kernel/domain-error';
 import { EventDataError } from '../kernel/event-store/event';
 import { VersionMismatch } from '../kernel/event-store/errors';
@@ -83,7 +83,9 @@ function find(error: unknown): Finding {
     statusCode?: unknown;
     code?: unknown;
   };
-  if (typeof retryAfterMs === 'number') return busy('overloaded', (error as Error).message, retryAfterMs);
+  // The error's own text may name parts of the system, such as a circuit breaker: it is in the log.
+  if (typeof retryAfterMs === 'number') return busy('overloaded', tooBusy, retryAfterMs);
+  if (isContention(error)) return busy('overloaded', tooBusy, 1000);
   if (isConnectionError(error))
     return busy('database-unavailable', 'The database cannot be reached just now. Try again shortly.', 2000);
   if (error instanceof HttpException) return fromHttp(error);
@@ -98,6 +100,8 @@ function find(error: unknown): Finding {
   }
   return { status: 500, code: 'internal', detail: 'Something went wrong on our side; the traceId helps us find it.' };
 }
+
+const tooBusy = 'The service is too busy for this request just now. Try again shortly.';
 
 function busy(code: string, detail: string, retryAfterMs: number): Finding {
   return { status: 503, code, detail, headers: { 'Retry-After': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) } };

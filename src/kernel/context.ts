@@ -32,6 +32,41 @@ export class ExecutionContext {
     this.counters.set(name, n);
     return deriveId(this.seed, `${name}#${n}`);
   }
+
+  /** For work that may have to run several times: each run is in this context, and is given the same ids. */
+  repeatable(): <T>(work: () => T) => T {
+    const given = new Map<string, string[]>();
+    return (work) => runInContext(new Repetition(this, given), work);
+  }
+}
+
+/** One run of repeatable work. It has counters of its own, as other code may ask its context for ids meanwhile. */
+class Repetition extends ExecutionContext {
+  private readonly asked = new Map<string, number>();
+
+  constructor(
+    private readonly context: ExecutionContext,
+    /** Ids by the name under which the runs so far were given them. */
+    private readonly given: Map<string, string[]>,
+  ) {
+    super(context.actor, context.seed, context.correlationId, context.causationId);
+  }
+
+  override get lastPosition(): number {
+    return this.context.lastPosition;
+  }
+
+  override saw(position: number): void {
+    this.context.saw(position);
+  }
+
+  override nextId(name: string): string {
+    const n = this.asked.get(name) ?? 0;
+    this.asked.set(name, n + 1);
+    const ids = this.given.get(name) ?? [];
+    this.given.set(name, ids);
+    return (ids[n] ??= this.context.nextId(name));
+  }
 }
 
 const storage = new AsyncLocalStorage<ExecutionContext>();

@@ -1,13 +1,16 @@
 /**
- * What the caller asked for is not possible, and asking again the same way will not help.
+ * Why a request is refused. Repeating it unchanged does not help.
  *
- * - `not-found`: there is no such thing, or not for this caller
- * - `invalid`: understood, but it makes no sense (an unknown product, a mixed currency)
- * - `conflict`: not in this state (an empty order, no stock)
+ * - `not-found`: it does not exist, or not for this caller
+ * - `invalid`: well-formed, but its content is wrong (an unknown product, mixed currencies)
+ * - `conflict`: not possible in the current state (an empty order, no stock)
  */
 export type DomainErrorKind = 'not-found' | 'invalid' | 'conflict';
 
-/** Refusal by a business rule. `code` is stable and meant for programs, `message` for people. */
+/**
+ * A business rule refuses the request. `code` is for programs: stable, lower case. `message` is for people: responses,
+ * events and timelines show it to customers, so it names no host, table or component.
+ */
 export class DomainError extends Error {
   override readonly name = 'DomainError';
 
@@ -15,7 +18,7 @@ export class DomainError extends Error {
     readonly kind: DomainErrorKind,
     readonly code: string,
     message: string,
-    /** Further members of the answer, such as `allowedActions` or the list of what is short. */
+    /** Further members of the response, such as `allowedActions` or the products that are out of stock. */
     readonly details: Readonly<Record<string, unknown>> = {},
   ) {
     super(message);

@@ -17,7 +17,9 @@ function randomBytes(): Buffer {
 export const newId = (): string => v7({ rng: randomBytes });
 
 /**
- * The id that `seed` gives to `name`: always the same for the same two, so a repeat finds what the first try made.
+ * An id that follows from another: the same `seed` and `name` always give the same id, so a repeat finds what the first
+ * try made. Use it for an aggregate that belongs to another, such as the payment of an order:
+ * `deriveId(orderId, 'payment')`. Ids are unique over all aggregate types, so two aggregates cannot share one.
  *
  * Shaped like a UUIDv8 (RFC 9562) that keeps the first 48 bits of its seed: ids derived from a UUIDv7 sort by time
  * like their seed does, where a UUIDv5 would scatter over the whole index.

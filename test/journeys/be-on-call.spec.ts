@@ -140,6 +140,11 @@ describe('being on call', () => {
         if ((now!['refusals'] as number) > before + 3) break;
       }
       expect(await ordersOf(ada, placed)).toMatchObject({ status });
+      if (name === 'payment-provider') {
+        const { body } = await staff.get(`${operations}/subscriptions`);
+        const charge = (body as unknown as Row[]).find((each) => each['name'] === 'payments.charge');
+        expect(charge).toMatchObject({ waiting: 1, deadLetters: 0 });
+      }
       expect(await breaker(name)).toMatchObject({ state: 'OPEN', isolated: true });
 
       expect(await staff.post(`${operations}/circuit-breakers/${name}/reset`)).toMatchObject({

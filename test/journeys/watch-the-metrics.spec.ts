@@ -80,6 +80,7 @@ describe('watching the metrics', () => {
         parkedPartitions: found('parked_partitions'),
         handled: found('events_total'),
         retries: found('retries_total'),
+        waiting: found('waiting'),
         owned: found('owned'),
         paused: found('paused'),
       }).toEqual({
@@ -90,6 +91,7 @@ describe('watching the metrics', () => {
         parkedPartitions: 0,
         handled: row['handled'],
         retries: row['retries'],
+        waiting: row['waiting'],
         owned: 1,
         paused: 0,
       });

@@ -82,6 +82,8 @@ export class Metrics implements OnModuleInit {
     const work = (value: keyof ReturnType<Subscriptions['work']>[number]) => () =>
       this.subscriptions.work().map((each): Sample => [Number(each[value]), each.name, each.segment]);
     this.family(Gauge, 'subscription_owned', 'Whether this process runs it (1).', labels, work('owned'));
+    const waiting = 'Events in hand that wait for the database or for a target that is not ready.';
+    this.family(Gauge, 'subscription_waiting', waiting, labels, work('waiting'));
     this.family(Counter, 'subscription_events_total', 'Events that it has handled.', labels, work('handled'));
     this.family(Counter, 'subscription_retries_total', 'Times that it had to try again.', labels, work('retries'));
   }

@@ -1,7 +1,7 @@
 import { currentContext } from '../context';
 import { DomainError } from '../domain-error';
 import type { Decider } from './decider';
-import { ContentionError, VersionMismatch } from './errors';
+import { AggregateTypeError, ContentionError, VersionMismatch } from './errors';
 import { type DomainEvent, domainEvent, type StoredEvent } from './event';
 import type { EventStore } from './event-store';
 import type { SnapshotOptions } from './snapshots';
@@ -33,11 +33,12 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
    * @throws DomainError when the state forbids the command
    * @throws VersionMismatch when the aggregate is not at `expectedVersion`
    * @throws ContentionError when other writers kept winning
+   * @throws AggregateTypeError when the id belongs to an aggregate of another type, unless the decider refuses the command
    */
   async decide(id: string, command: Command, options: DecideOptions = {}): Promise<Decided<State>> {
     const { expectedVersion, commandId = currentContext().nextId(id) } = options;
     for (let attempt = 1; attempt <= attempts; attempt++) {
-      const { state, version } = await this.load(id);
+      const { state, version, mistaken } = await this.look(id);
       const isStale = expectedVersion !== undefined && expectedVersion !== version;
       let events: Event[];
       try {
@@ -53,6 +54,7 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
         currentContext().saw(earlier.position);
         return { state, version: earlier.version };
       }
+      if (mistaken) throw mistaken;
       if (events.length === 0) return { state, version };
       const aggregate = { type: this.decider.type, id };
       const result = await this.events.append(aggregate, events, { expectedVersion: version, commandId });
@@ -67,8 +69,36 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
     throw new ContentionError(`Too many changes to ${this.decider.type} ${id} at once. Try again shortly.`);
   }
 
-  /** From its snapshot, if there is one, and the events behind it. */
+  /**
+   * Its state, or the initial one when there is no such aggregate. For an id that the code chose; for one that a client
+   * sent see {@link find}.
+   *
+   * @throws AggregateTypeError when the id belongs to an aggregate of another type
+   */
   async load(id: string): Promise<Decided<State>> {
+    const { mistaken, ...found } = await this.look(id);
+    if (mistaken) throw mistaken;
+    return found;
+  }
+
+  /** Its state, or undefined when no aggregate of this type has the id. */
+  async find(id: string): Promise<Decided<State> | undefined> {
+    const { version, state } = await this.look(id);
+    return version === 0 ? undefined : { state, version };
+  }
+
+  /** An id of another type is, to commands, one of nothing: a decider that refuses to act on nothing says so best. */
+  private async look(id: string): Promise<Decided<State> & { readonly mistaken?: AggregateTypeError }> {
+    try {
+      return await this.read(id);
+    } catch (error) {
+      if (error instanceof AggregateTypeError) return { state: this.decider.initial, version: 0, mistaken: error };
+      throw error;
+    }
+  }
+
+  /** From its snapshot, if there is one, and the events behind it. */
+  private async read(id: string): Promise<Decided<State>> {
     const { snapshot, events } = await this.events.load({ type: this.decider.type, id }, this.snapshot.stateVersion);
     currentContext().saw(events.at(-1)?.position ?? 0);
     const from = snapshot ? (snapshot.state as State) : this.decider.initial;
@@ -85,7 +115,7 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
 
   /** What commands would do, one after the other; commits nothing. @throws DomainError as `decide` would */
   async simulate(id: string, commands: readonly Command[]): Promise<{ state: State; events: Event[] }> {
-    let { state } = await this.load(id);
+    let { state } = await this.look(id);
     const events: Event[] = [];
     for (const command of commands) {
       const decided = this.decider.decide(command, state);

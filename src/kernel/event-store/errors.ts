@@ -10,14 +10,38 @@ export class VersionMismatch extends Error {
   }
 }
 
-/** Other writers were quicker, again and again. Nothing was written; trying later helps. */
+/**
+ * Concurrent writers prevented the change, even after several tries. Nothing was written. Trying again after
+ * `retryAfterMs` is likely to succeed: over HTTP it is a 503 with Retry-After, and subscriptions retry it with patience.
+ */
 export class ContentionError extends Error {
   override readonly name = 'ContentionError';
   readonly retryAfterMs = 1000;
 }
 
-/** More appends are waiting than the log takes in a while. Nothing was written; trying later helps. */
+/** More appends are waiting than the log can take in a while. Nothing was written; trying again later helps. */
 export class OverloadError extends Error {
   override readonly name = 'OverloadError';
   readonly retryAfterMs = 1000;
+}
+
+/**
+ * The id belongs to an aggregate of another type. Ids are unique over all types, so no retry can succeed: this is a
+ * mistake in the code that chose the id.
+ */
+export class AggregateTypeError extends Error {
+  override readonly name = 'AggregateTypeError';
+
+  constructor(
+    readonly id: string,
+    /** Type of the aggregate that has the id. */
+    readonly actual: string,
+    /** Type of the aggregate that was to be read or changed. */
+    readonly wanted: string,
+  ) {
+    super(
+      `Id ${id} belongs to an aggregate of type "${actual}", not "${wanted}". Ids are unique over all aggregate ` +
+        `types: derive an id of your own, for example deriveId(id, "${wanted}")`,
+    );
+  }
 }

@@ -1,10 +1,12 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { DataSource } from 'typeorm';
 import { currentContext } from '../context';
 import { Database } from '../database/database';
+import { isContention } from '../database/errors';
 import { newId } from '../ids';
-import { ContentionError, VersionMismatch } from './errors';
+import { AggregateTypeError, ContentionError, VersionMismatch } from './errors';
 import {
   type Aggregate,
   type DomainEvent,
@@ -20,6 +22,7 @@ import {
   appendAll,
   type BatchListener,
   GroupCommit,
+  type Queryable,
 } from './group-commit';
 import { type Snapshot, Snapshots } from './snapshots';
 import { currentSchemaVersion, toCurrent } from './upcasting';
@@ -38,11 +41,19 @@ export interface AppendResult {
   readonly status: AppendOutcome['status'];
 }
 
+/**
+ * How often, and for how long in ms, a transaction is repeated that Postgres rolled back because of others. A deadlock is
+ * found after one second, so it is repeated; whoever waited for all of `lock_timeout` has waited long enough.
+ */
+const retry = { tries: 5, withinMs: 5000, pauseMs: 20 };
+
 /** What a module that keeps plain state hands over with its own changes, to be committed together with them. */
 export interface Announcement extends AppendOptions {
   readonly aggregate: Aggregate;
   readonly events: readonly DomainEvent[];
 }
+
+type Work<R> = (manager: EntityManager) => Promise<{ result: R; announce: Announcement[] }>;
 
 export type CommittedListener = (events: readonly StoredEvent[]) => void;
 
@@ -98,6 +109,7 @@ export class EventStore {
    *
    * @throws EventDataError for a payload that JSON cannot carry
    * @throws OverloadError when too many appends wait
+   * @throws AggregateTypeError when the id belongs to an aggregate of another type
    */
   async append(
     aggregate: Aggregate,
@@ -106,6 +118,7 @@ export class EventStore {
   ): Promise<AppendResult> {
     const append = prepare({ aggregate, events, ...options });
     const outcome = await this.groupCommit.append(append);
+    if (outcome.status === 'conflict') await assertType(this.database.pool, aggregate);
     this.committed(append, outcome);
     return outcome;
   }
@@ -114,9 +127,33 @@ export class EventStore {
    * Runs `work` in one transaction and appends what it announces as the last thing in it: rows and events are
    * committed together or not at all. The lock of the log is thus held for the COMMIT and nothing else.
    *
+   * When Postgres rolls the transaction back because of others (a deadlock), `work` runs again. So it must have no effect
+   * outside of `manager`. Ids that it takes from the current context are the same in each run.
+   *
    * @throws VersionMismatch when an announced `expectedVersion` no longer holds
+   * @throws AggregateTypeError when an announced id belongs to an aggregate of another type
+   * @throws ContentionError when others kept getting in the way
    */
-  async transaction<R>(work: (manager: EntityManager) => Promise<{ result: R; announce: Announcement[] }>): Promise<R> {
+  async transaction<R>(work: Work<R>): Promise<R> {
+    const repeat = currentContext().repeatable();
+    const giveUpAt = performance.now() + retry.withinMs;
+    for (let tries = 1; ; tries++) {
+      try {
+        const { result, committed } = await repeat(() => this.transact(work));
+        for (const [append, outcome] of committed) this.committed(append, outcome);
+        return result;
+      } catch (error) {
+        if (!isContention(error)) throw error;
+        if (tries >= retry.tries || performance.now() > giveUpAt) {
+          const message = 'Other transactions held what this one needs. Nothing was changed. Try again shortly.';
+          throw new ContentionError(message, { cause: error });
+        }
+        await delay(Math.random() * retry.pauseMs * 2 ** tries);
+      }
+    }
+  }
+
+  private async transact<R>(work: Work<R>): Promise<{ result: R; committed: [Append, AppendOutcome][] }> {
     const committed: [Append, AppendOutcome][] = [];
     const result = await this.dataSource.transaction('READ COMMITTED', async (manager) => {
       const { result, announce } = await work(manager);
@@ -126,6 +163,7 @@ export class EventStore {
         const [outcome] = await appendAll(queryable(manager), [append]);
         this.groupCommit.outcomes[outcome!.status]++;
         if (outcome!.status === 'conflict') {
+          await assertType(queryable(manager), announcement.aggregate);
           if (typeof announcement.expectedVersion === 'number') {
             throw new VersionMismatch(announcement.expectedVersion, outcome!.version);
           }
@@ -135,8 +173,7 @@ export class EventStore {
       }
       return result;
     });
-    for (const [append, outcome] of committed) this.committed(append, outcome);
-    return result;
+    return { result, committed };
   }
 
   /** An aggregate's events in order, from `fromVersion` on. */
@@ -149,7 +186,11 @@ export class EventStore {
     return rows.map(storedEvent);
   }
 
-  /** An aggregate's snapshot of that state version, if there is one, and the events behind it. */
+  /**
+   * An aggregate's snapshot of that state version, if there is one, and the events behind it.
+   *
+   * @throws AggregateTypeError when the id belongs to an aggregate of another type
+   */
   async load({ type, id }: Aggregate, stateVersion: number): Promise<{ snapshot?: Snapshot; events: StoredEvent[] }> {
     const { rows } = await this.database.pool.query<EventRow & { snapshot_version: number | null; state: unknown }>({
       name: 'event_store.load',
@@ -157,13 +198,16 @@ export class EventStore {
           select version, state from event_store.snapshots
           where aggregate_id = $1 and aggregate_type = $2 and state_version = $3)
         select e.*, null::integer as snapshot_version, null::jsonb as state from event_store.events e
-        where e.aggregate_id = $1 and e.aggregate_type = $2 and e.version > coalesce((select version from s), 0)
+        where e.aggregate_id = $1 and e.version > coalesce((select version from s), 0)
         union all
         select (null::event_store.events).*, s.version, s.state from s
         order by version nulls first`,
       values: [id, type, stateVersion],
     });
     const [first] = rows;
+    // of a snapshot only the state is there, and it has been looked up by its type
+    const actual = first?.aggregate_type ?? type;
+    if (actual !== type) throw new AggregateTypeError(id, actual, type);
     if (first?.snapshot_version == null) return { events: rows.map(storedEvent) };
     return {
       snapshot: { version: first.snapshot_version, state: first.state },
@@ -315,8 +359,19 @@ function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Anno
   };
 }
 
+/** Of a conflict, says whether it is one that no retry can resolve. @throws AggregateTypeError */
+async function assertType(db: Queryable, { id, type }: Aggregate): Promise<void> {
+  const { rows } = await db.query({
+    name: 'event_store.type',
+    text: 'select aggregate_type from event_store.events where aggregate_id = $1 and version = 1',
+    values: [id],
+  });
+  const actual = (rows as Pick<EventRow, 'aggregate_type'>[])[0]?.aggregate_type ?? type;
+  if (actual !== type) throw new AggregateTypeError(id, actual, type);
+}
+
 /** TypeORM's raw query as pg's: rows only, and no named statements. */
-function queryable(manager: EntityManager): Parameters<typeof appendAll>[0] {
+function queryable(manager: EntityManager): Queryable {
   return { query: async ({ text, values }) => ({ rows: await manager.query<unknown[]>(text, values) }) };
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
-import { isConnectionError } from '../database/connection-errors';
+import { isConnectionError, isContention } from '../database/errors';
 import { appendConnections } from '../database/database';
 import { OverloadError } from './errors';
 import type { Aggregate, ExpectedVersion } from './event';
@@ -61,9 +61,6 @@ export type BatchListener = (commands: number, ms: number) => void;
 
 /** A batch that takes so long may be stuck on a broken line: others need not wait for it, in ms. */
 const stuckMs = 250;
-
-/** SQLSTATE lock_not_available: somebody else held the log for all of `lock_timeout`. */
-const lockTimeout = '55P03';
 
 const defaults: GroupCommitLimits = {
   batchCommands: 256,
@@ -190,8 +187,8 @@ export class GroupCommit {
     try {
       outcomes = await this.write(batch.map((waiting) => waiting.append));
     } catch (error) {
-      // A lost server, or one that stayed locked, says nothing against any of them.
-      if (batch.length === 1 || isConnectionError(error) || (error as { code?: unknown }).code === lockTimeout) {
+      // A lost server, or a log that stayed locked, says nothing against any of them.
+      if (batch.length === 1 || isConnectionError(error) || isContention(error)) {
         for (const waiting of batch) waiting.reject(error);
         this.outcomes.failed += batch.length;
         return;
@@ -206,21 +203,25 @@ export class GroupCommit {
     batch.forEach((waiting, nth) => waiting.resolve(outcomes[nth]!));
   }
 
-  /** A connection lost in mid-flight leaves the outcome unknown: the same command ids, sent again, tell it. */
+  /**
+   * Sends the batch again when its outcome is unknown (the connection was lost) or when Postgres rolled it back (a
+   * deadlock). What was committed all the same is found by its command ids.
+   */
   private async write(appends: Append[]): Promise<AppendOutcome[]> {
     const deadline = Date.now() + this.limits.resendMs;
     for (let pause = 20; ; pause = Math.min(pause * 2, 1000)) {
       try {
         return await appendAll(this.pool, appends);
       } catch (error) {
-        if (!isConnectionError(error) || Date.now() + pause > deadline) throw error;
+        const isWorthIt = isConnectionError(error) || isContention(error);
+        if (!isWorthIt || Date.now() + pause > deadline) throw error;
         await delay(pause);
       }
     }
   }
 }
 
-interface Queryable {
+export interface Queryable {
   query(config: { name?: string; text: string; values: unknown[] }): Promise<{ rows: unknown[] }>;
 }
 

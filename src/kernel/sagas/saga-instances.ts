@@ -28,7 +28,7 @@ interface InstanceRow {
 }
 
 /** The state of each saga as its timers need it, and whoever is on call. */
-@ProjectionOf('sagas.instances')
+@ProjectionOf('sagas.instances', { version: 2 })
 export class SagaInstancesProjection extends FoldedView<InstanceRow> {
   readonly eventTypes = sagaEventTypes;
 

@@ -5,10 +5,11 @@ import { DomainError } from '../domain-error';
 import { VersionMismatch } from '../event-store/errors';
 import { EventType } from '../event-store/event-type';
 import { idOf } from '../ids';
+import { retryAfterMs } from '../resilience/retry-after';
 import { Reaction } from '../subscriptions/reaction';
-import type { SagaFailure } from './saga';
+import { failureOf } from './saga-failure';
 import { SagaInstances } from './saga-instances';
-import type { SagaState } from './saga-stream';
+import type { Patience, SagaState } from './saga-stream';
 import { Sagas } from './sagas';
 
 @EventType('saga.step-started')
@@ -42,6 +43,8 @@ const timerMs = 250;
  */
 @Reaction({ name: 'sagas.run' }, StepStarted, CompensationStarted)
 export class SagaRunner implements IEventHandler<StepStarted | CompensationStarted> {
+  private readonly logger = new Logger('Sagas');
+
   constructor(
     private readonly sagas: Sagas,
     private readonly commands: CommandBus,
@@ -50,7 +53,7 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
   async handle(event: StepStarted | CompensationStarted): Promise<void> {
     const id = this.sagas.idOf({ name: event.saga }, event.subject);
     const { state } = await this.sagas.load(id);
-    // an older attempt, told again: what came of it is in the stream already
+    // Redelivery of an earlier attempt; its outcome is already in the stream.
     if (!('current' in state) || state.current.waiting) return;
     if (state.current.step !== event.step || state.current.attempt !== event.attempt) return;
     if (state.status === 'running' && event instanceof StepStarted) await this.execute(id, state);
@@ -65,15 +68,15 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     try {
       output = await this.send(key, definition.execute(state.data as never, { key, outputs: state.outputs }));
     } catch (error) {
-      const failure = describe(error);
-      const exempt = retryAfterMs(error) !== undefined;
+      this.report('Step', state, error);
+      const failure = failureOf(error);
       const retryInMs = retryAfterMs(error) ?? backoff(attempt, retryCeilingMs);
       await this.sagas.decide(
         id,
         error instanceof DomainError
-          ? // a refusal speaks for this attempt; an earlier one may have happened all the same
+          ? // A refusal speaks for this attempt; an earlier one may have taken effect all the same.
             { type: 'fail-step', step, error: failure, outcome: attempt > 1 ? 'unknown' : 'final' }
-          : { type: 'try-again', step, error: failure, retryInMs, exempt },
+          : { type: 'try-again', step, error: failure, retryInMs, patience: patienceFor(error) },
       );
       return;
     }
@@ -90,11 +93,12 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
       const command = this.stepOf(state, step).compensate?.(state.data as never, { key, outputs: state.outputs });
       if (command) await this.send(`${key}/undo`, command);
     } catch (error) {
-      // A refusal will not get better by asking again: a person has to look.
-      const exempt = retryAfterMs(error) !== undefined;
+      this.report('Compensation of step', state, error);
+      // A refusal will not change when it is asked again: a person has to look.
       const retryInMs =
         error instanceof DomainError ? undefined : (retryAfterMs(error) ?? backoff(attempt, compensationCeilingMs));
-      await this.sagas.decide(id, { type: 'fail-compensation', step, error: describe(error), retryInMs, exempt });
+      const patience = patienceFor(error);
+      await this.sagas.decide(id, { type: 'fail-compensation', step, error: failureOf(error), retryInMs, patience });
       return;
     }
     await this.sagas.decide(id, { type: 'complete-compensation', step });
@@ -105,6 +109,18 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const step = definition?.steps.find((each) => each.name === name);
     if (!step) throw new Error(`No process here knows step ${name} of saga ${state.saga} v${state.definitionVersion}`);
     return step;
+  }
+
+  /** To the log: the events do not have the text of an error that is no refusal. Of a long wait only the beginning. */
+  private report(what: string, state: Extract<SagaState, { current: unknown }>, error: unknown): void {
+    if (error instanceof DomainError) return;
+    const { step, attempt, waitingSince } = state.current;
+    const level = waitingSince !== undefined && patienceFor(error) ? 'debug' : 'warn';
+    const text = error instanceof Error ? error.stack : String(error);
+    const trace = currentContext().correlationId;
+    this.logger[level](
+      `${what} ${step} of ${state.saga} ${state.subject} failed (try ${attempt}), trace ${trace}: ${text}`,
+    );
   }
 
   /** Ids made while the command runs derive from the step's key, not from the attempt: a repeat finds them. */
@@ -160,19 +176,12 @@ function moved(error: unknown): void {
   if (!(error instanceof VersionMismatch)) throw error;
 }
 
-function describe(error: unknown): SagaFailure {
-  if (error instanceof DomainError) return { code: error.code, message: error.message };
-  if (error instanceof Error) return { code: error.name, message: error.message };
-  return { code: 'unknown', message: String(error) };
-}
-
 /** Full jitter: Brooker, "Exponential Backoff And Jitter", 2015. In ms. */
 function backoff(attempt: number, ceiling: number): number {
   return Math.round(Math.random() * Math.min(retryBaseMs * 2 ** Math.min(attempt, 30), ceiling));
 }
 
-/** What an open circuit breaker or a full queue asks for; such a try does not count. */
-function retryAfterMs(error: unknown): number | undefined {
-  const ms = (error as { retryAfterMs?: unknown } | null)?.retryAfterMs;
-  return typeof ms === 'number' ? ms : undefined;
+/** Of an error that asks for patience, such as that of an open circuit breaker: the try does not count. */
+function patienceFor(error: unknown): Patience | undefined {
+  return retryAfterMs(error) === undefined ? undefined : { at: new Date().toISOString() };
 }

@@ -1,6 +1,7 @@
 import type { Decider } from '../event-store/decider';
 import type { EventOf } from '../event-store/event';
 import type { NamedStep, SagaDefinition, SagaFailure } from './saga';
+import './saga-failure';
 
 /** Which saga an event belongs to, and what that one is about: in every event, so that none must be looked up. */
 interface About {
@@ -16,11 +17,11 @@ export type SagaEvent =
   | EventOf<'saga.started', About & { definitionVersion: number; data: unknown }>
   | EventOf<'saga.step-started', About & { step: string; attempt: number; timeoutMs: number }>
   | EventOf<'saga.step-completed', About & { step: string; output: unknown }>
-  | EventOf<'saga.step-failed', About & Failed & { outcome?: Outcome; retryInMs?: number; exempt?: boolean }>
+  | EventOf<'saga.step-failed', About & Failed & Retry & { outcome?: Outcome }>
   | EventOf<'saga.cancel-requested', About & Failed>
   | EventOf<'saga.compensation-started', About & { step: string; attempt: number; remaining: readonly string[] }>
   | EventOf<'saga.compensation-completed', About & { step: string }>
-  | EventOf<'saga.compensation-failed', About & Failed & { retryInMs?: number; exempt?: boolean }>
+  | EventOf<'saga.compensation-failed', About & Failed & Retry>
   | EventOf<'saga.parked', About & { step: string; error: SagaFailure }>
   | EventOf<'saga.resolved', About & { step: string; resolution: Resolution; by: string; reason: string }>
   | EventOf<'saga.completed', About>
@@ -57,11 +58,21 @@ interface Failed {
   readonly error: SagaFailure;
 }
 
+/** That and when a failed step or compensation is tried again. */
+interface Retry {
+  readonly retryInMs?: number;
+  /** The target asked for patience, so this try does not count. */
+  readonly exempt?: boolean;
+  /** Since when it has asked for patience at every try; RFC 3339. */
+  readonly waitingSince?: string;
+}
+
 interface Current {
   readonly step: string;
   readonly attempt: number;
   /** Attempts that do not count towards the limit: the target asked for patience. */
   readonly exempt: number;
+  readonly waitingSince?: string;
   /** It failed and waits for its next attempt. */
   readonly waiting: boolean;
 }
@@ -83,15 +94,22 @@ export type SagaCommand =
   | { type: 'start'; definition: SagaDefinition<never>; subject: string; data: unknown }
   | { type: 'complete-step'; step: string; output: unknown }
   | { type: 'fail-step'; step: string; error: SagaFailure; outcome: Outcome }
-  | { type: 'try-again'; step: string; error: SagaFailure; retryInMs: number; exempt: boolean }
+  | { type: 'try-again'; step: string; error: SagaFailure; retryInMs: number; patience?: Patience }
   | { type: 'complete-compensation'; step: string }
-  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number; exempt?: boolean }
+  | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number; patience?: Patience }
   | { type: 'cancel'; reason: string }
   | { type: 'due' }
   | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
 
-/** A failed compensation is tried for days before a person is asked: it must not be given up lightly. */
+/** The target asked for patience, such as an open circuit breaker: the try does not count, but the time does. */
+export interface Patience {
+  /** The present, RFC 3339. */
+  readonly at: string;
+}
+
+/** A failed compensation is retried for days before a person is asked: it must not be given up lightly. */
 const compensationAttempts = 60;
+const compensationPatienceMs = 3 * 24 * 3_600_000;
 
 export type Definitions = (name: string, version: number) => SagaDefinition<never>;
 
@@ -148,13 +166,12 @@ function decide(
     }
     case 'try-again': {
       if (!runs(state, command.step)) return [];
-      const { step, error, retryInMs, exempt } = command;
-      const limit = steps.find((each) => each.name === step)?.attempts ?? 1;
-      // Out of tries: it may have happened at one of them.
-      if (!exempt && state.current.attempt - state.current.exempt >= limit) {
-        return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
-      }
-      return [{ type: 'saga.step-failed', ...about, step, error, retryInMs, exempt }];
+      const { step, error } = command;
+      const { attempts, timeoutMs } = steps.find((each) => each.name === step) ?? { attempts: 1, timeoutMs: 0 };
+      const retry = retryOf(command, state.current, attempts, timeoutMs);
+      // Given up: it may have happened at one of the tries.
+      if (!retry) return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
+      return [{ type: 'saga.step-failed', ...about, step, error, ...retry }];
     }
     case 'cancel': {
       if (state.status !== 'running' && state.status !== 'completed') return [];
@@ -183,11 +200,9 @@ function decide(
     }
     case 'fail-compensation': {
       if (!undoes(state, command.step)) return [];
-      const { step, error, retryInMs, exempt = false } = command;
-      const outOfTries = !exempt && state.current.attempt - state.current.exempt >= compensationAttempts;
-      if (!outOfTries && retryInMs !== undefined) {
-        return [{ type: 'saga.compensation-failed', ...about, step, error, retryInMs, exempt }];
-      }
+      const { step, error } = command;
+      const retry = retryOf(command, state.current, compensationAttempts, compensationPatienceMs);
+      if (retry) return [{ type: 'saga.compensation-failed', ...about, step, error, ...retry }];
       return [
         { type: 'saga.compensation-failed', ...about, step, error },
         { type: 'saga.parked', ...about, step, error },
@@ -202,6 +217,22 @@ function decide(
       return [resolved, ...nextUndo(about, state)];
     }
   }
+}
+
+/** @returns undefined when it is not to be tried again: out of tries, or out of patience */
+function retryOf(
+  { retryInMs, patience }: { readonly retryInMs?: number; readonly patience?: Patience },
+  current: Current,
+  attempts: number,
+  patienceMs: number,
+): Retry | undefined {
+  if (retryInMs === undefined) return undefined;
+  if (!patience) {
+    return current.attempt - current.exempt >= attempts ? undefined : { retryInMs, exempt: false };
+  }
+  const { waitingSince = patience.at } = current;
+  if (Date.parse(patience.at) - Date.parse(waitingSince) >= patienceMs) return undefined;
+  return { retryInMs, exempt: true, waitingSince };
 }
 
 function runs(state: SagaState, step: string): state is Extract<SagaState, { status: 'running' }> {
@@ -241,10 +272,11 @@ function evolve(state: SagaState, event: SagaEvent): SagaState {
   const current = 'current' in state ? state.current : { step: '', attempt: 0, exempt: 0, waiting: false };
   const failed = 'failed' in state ? state.failed : undefined;
   const trying = ({ step, attempt }: { step: string; attempt: number }): Current => {
-    return { step, attempt, exempt: attempt === 1 ? 0 : current.exempt, waiting: false };
+    if (attempt === 1) return { step, attempt, exempt: 0, waiting: false };
+    return { ...current, step, attempt, waiting: false };
   };
-  const waiting = ({ exempt }: { exempt?: boolean }): Current => {
-    return { ...current, exempt: current.exempt + (exempt ? 1 : 0), waiting: true };
+  const waiting = ({ exempt, waitingSince }: Retry): Current => {
+    return { ...current, exempt: current.exempt + (exempt ? 1 : 0), waitingSince, waiting: true };
   };
   switch (event.type) {
     case 'saga.step-started':

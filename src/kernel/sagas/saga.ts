@@ -18,9 +18,12 @@ export interface Step<Data> {
   readonly compensate?: (data: Data, context: StepContext) => Command<unknown>;
   /** The command only sets something going: the step ends when `Sagas.completeStep` or `failStep` is called. */
   readonly awaited?: boolean;
-  /** From the start of a try to the step's end, in ms. After that its outcome is unknown: compensate. */
+  /**
+   * How long a try may take to the step's end, in ms; 15 minutes. After that its outcome is unknown: compensate. Also how
+   * long the step waits for a target that asks for patience at every try, such as an open circuit breaker.
+   */
   readonly timeoutMs?: number;
-  /** Tries before a retryable failure counts as final. */
+  /** Tries before a retryable failure counts as final; 6. Tries at which the target asked for patience do not count. */
   readonly attempts?: number;
 }
 
@@ -69,7 +72,7 @@ export class SagaExecutionError extends Error {
   }
 }
 
-/** Why a step failed, in a form that can be stored. */
+/** Why a step failed, as events record it and customers read it: see saga-failure.ts for what may be in it. */
 export interface SagaFailure {
   readonly code: string;
   readonly message: string;

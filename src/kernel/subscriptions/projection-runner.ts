@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StoredEvent } from '../event-store/event';
 import type { OpenLetter } from './dead-letter-box';
+import { faultOf } from './fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Projection } from './projection';
@@ -83,13 +84,16 @@ export class ProjectionRunner extends Runner {
         saved = last;
         this.advance(last);
         this.tally(relevant.length);
+        this.waits.end(relevant);
         pauses = 0;
         if (last >= suspect) limit = Math.min(limit * 2, page);
         attempt = last >= suspect || limit === 1 ? 0 : retry.attempts - 1;
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        attempt += this.isEventsFault(error) ? 1 : 0;
-        this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
+        if (this.isHeldAgainst(relevant, error)) {
+          attempt++;
+          this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
+        }
         if (attempt < retry.attempts || relevant.length === 0) {
           await this.backOff(++pauses, error, signal);
         } else if (relevant.length > 1) {
@@ -99,6 +103,7 @@ export class ProjectionRunner extends Runner {
           attempt = limit > 1 ? retry.attempts - 1 : 0;
         } else {
           await this.bury(lease, relevant[0]!, saved, { error, attempts: attempt });
+          this.waits.end(relevant);
           saved = this.position;
           attempt = 0;
         }
@@ -106,6 +111,17 @@ export class ProjectionRunner extends Runner {
     }
     await this.save(lease, saved);
     await polling;
+  }
+
+  /** @returns false while the events only wait for something that is not ready */
+  private isHeldAgainst(events: readonly StoredEvent[], error: unknown): boolean {
+    const fault = faultOf(error);
+    if (fault === 'event' || fault === 'permanent') {
+      this.waits.end(events);
+      return true;
+    }
+    const waitedMs = this.waits.add(events, fault, error);
+    return fault === 'patience' && waitedMs >= this.deps.retry.patienceMs;
   }
 
   protected partitionOf(event: StoredEvent): string {

@@ -2,6 +2,7 @@ import { ExecutionContext, runInContext } from '../context';
 import type { StoredEvent } from '../event-store/event';
 import { deriveId } from '../ids';
 import type { OpenLetter } from './dead-letter-box';
+import { faultOf } from './fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Handler, ReactionMetadata } from './reaction';
@@ -113,30 +114,45 @@ export class ReactionRunner extends Runner {
 
   /** @returns true when the event is done with: handled, or kept as a dead letter */
   private async handle(lease: Lease, event: StoredEvent, partition: string, signal: AbortSignal): Promise<boolean> {
-    for (let attempt = 1, pauses = 1; !signal.aborted; pauses++) {
+    for (let attempt = 1, tries = 1; !signal.aborted; tries++) {
       try {
         if (this.letters.parked.has(partition)) await this.bury(lease, event, partition);
         else await this.deliver(event);
+        this.waits.end([event]);
         return true;
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        // an open breaker or a lost database has been reported already, once and not for every event that meets it
-        this.logger[this.isEventsFault(error) ? 'warn' : 'debug'](
-          `${event.eventType} at ${event.position} failed (try ${attempt}): ${(error as Error).message}`,
-        );
+        const isGivenUp = this.isGivenUp(event, error, attempt);
         try {
-          if (attempt >= this.deps.retry.attempts && this.isEventsFault(error)) {
-            await this.bury(lease, event, partition, { error, attempts: attempt });
+          if (isGivenUp) {
+            await this.bury(lease, event, partition, { error, attempts: tries });
+            this.waits.end([event]);
             return true;
           }
         } catch (notBuried) {
           if (notBuried instanceof Fenced) throw notBuried;
         }
-        await this.backOff(pauses, error, signal);
-        if (this.isEventsFault(error)) attempt++;
+        await this.backOff(tries, error, signal);
+        if (faultOf(error) === 'event') attempt++;
       }
     }
     return false;
+  }
+
+  /** Reports the failure. @returns true when the event becomes a dead letter */
+  private isGivenUp(event: StoredEvent, error: unknown, attempt: number): boolean {
+    const { attempts, patienceMs } = this.deps.retry;
+    const fault = faultOf(error);
+    if (fault === 'infrastructure' || fault === 'patience') {
+      const waitedMs = this.waits.add([event], fault, error);
+      return fault === 'patience' && waitedMs >= patienceMs;
+    }
+    this.waits.end([event]);
+    const { eventType, position, metadata } = event;
+    this.logger.warn(
+      `${eventType} at ${position} failed (try ${attempt}), trace ${metadata.correlationId}: ${(error as Error).message}`,
+    );
+    return fault === 'permanent' || attempt >= attempts;
   }
 
   private async deliver(event: StoredEvent): Promise<void> {

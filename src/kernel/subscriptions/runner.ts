@@ -1,14 +1,16 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
-import { isConnectionError } from '../database/connection-errors';
 import type { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
 import type { EventStore } from '../event-store/event-store';
+import { retryAfterMs } from '../resilience/retry-after';
 import { DeadLetterBox, type OpenLetter } from './dead-letter-box';
+import { faultOf } from './fault';
 import { Fenced } from './fencing';
 import type { Lease, LeaseHolder } from './leases';
 import type { LogPage, LogTail } from './log-tail';
+import { Waiting } from './waiting';
 
 export interface RetryOptions {
   /** Tries of one event before it becomes a dead letter. */
@@ -16,6 +18,11 @@ export interface RetryOptions {
   /** First pause in ms; doubles with each further one, with full jitter. */
   readonly backoffMs: number;
   readonly maxBackoffMs: number;
+  /**
+   * For how long an event may wait for a target that asks for patience (`retryAfterMs`), in ms, before it becomes a dead
+   * letter. Counted by the process that runs the subscription: a restart begins anew.
+   */
+  readonly patienceMs: number;
 }
 
 export interface RunnerDependencies {
@@ -35,7 +42,7 @@ export interface Share {
   readonly segments: number;
 }
 
-/** What every durable reader of the log does alike: it runs while it has the lease, retries, and lets others wait for it. */
+/** What all durable readers of the log have in common: running while they hold the lease, retrying, being waited for. */
 export abstract class Runner implements LeaseHolder {
   abstract readonly kind: 'projection' | 'reaction';
   readonly segment: number;
@@ -44,6 +51,7 @@ export abstract class Runner implements LeaseHolder {
   private retried = 0;
   protected readonly logger: Logger;
   protected readonly letters: DeadLetterBox;
+  protected readonly waits: Waiting;
   protected lease: Lease | undefined;
   private readonly waiters = new Set<{ position: number; resolve: () => void }>();
   private abort = new AbortController();
@@ -60,6 +68,7 @@ export abstract class Runner implements LeaseHolder {
     this.segments = segments;
     this.logger = new Logger(`Subscription ${name}${segments > 1 ? `#${segment}` : ''}`);
     this.letters = new DeadLetterBox(deps.database, name);
+    this.waits = new Waiting(this.logger);
   }
 
   /** True while this process runs the subscription. */
@@ -77,6 +86,11 @@ export abstract class Runner implements LeaseHolder {
     return this.retried;
   }
 
+  /** Events in hand that wait for the database or for a target that is not ready. */
+  get waiting(): number {
+    return this.waits.count;
+  }
+
   /** Everything up to here has been handled for good. */
   get position(): number {
     return this.done;
@@ -85,7 +99,7 @@ export abstract class Runner implements LeaseHolder {
   claimed(lease: Lease): void {
     if (this.stopped) return;
     const abort = (this.abort = new AbortController());
-    // each event that waits for its next try listens
+    // Each event that waits for its next try listens.
     setMaxListeners(0, abort.signal);
     this.running = this.running.then(() => this.work(lease, abort));
   }
@@ -160,11 +174,6 @@ export abstract class Runner implements LeaseHolder {
     await delay(ms, undefined, { signal }).catch(() => undefined);
   }
 
-  /** An outage of the database or a target that asks for patience says nothing against the event. */
-  protected isEventsFault(error: unknown): boolean {
-    return !isConnectionError(error) && retryAfterMs(error) === undefined;
-  }
-
   /** Replays in order what an operator asked for, until something fails again; a drained partition flows again. */
   protected async replay(lease: Lease, partition: string): Promise<void> {
     for (const letter of await this.letters.requested(partition)) {
@@ -174,8 +183,9 @@ export abstract class Runner implements LeaseHolder {
       } catch (error) {
         if (error instanceof Fenced) throw error;
         this.logger.warn(`Replay of event ${letter.position} failed again: ${(error as Error).message}`);
-        // the operator's word stands, and is acted upon at the next look
-        if (!this.isEventsFault(error)) return;
+        const fault = faultOf(error);
+        // The request stands, and is tried again at the next look.
+        if (fault === 'infrastructure' || fault === 'patience') return;
         return this.letters.failedAgain(letter, error);
       }
     }
@@ -218,6 +228,7 @@ export abstract class Runner implements LeaseHolder {
     } finally {
       // also when it failed: nothing of it may act under the old lease
       abort.abort();
+      this.waits.clear();
       this.lease = undefined;
     }
   }
@@ -228,9 +239,4 @@ function hash(text: string): number {
   let sum = 0x811c9dc5;
   for (let nth = 0; nth < text.length; nth++) sum = Math.imul(sum ^ text.charCodeAt(nth), 0x01000193);
   return sum >>> 0;
-}
-
-function retryAfterMs(error: unknown): number | undefined {
-  const ms = (error as { retryAfterMs?: unknown } | null)?.retryAfterMs;
-  return typeof ms === 'number' ? ms : undefined;
 }

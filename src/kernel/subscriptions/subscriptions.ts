@@ -24,7 +24,12 @@ import type { RetryOptions, Runner, RunnerDependencies, Share } from './runner';
 export const RETRY_OPTIONS = Symbol('subscriptions.retry');
 export const NOTIFY = Symbol('subscriptions.notify');
 
-export const defaultRetry: RetryOptions = { attempts: 8, backoffMs: 50, maxBackoffMs: 5000 };
+export const defaultRetry: RetryOptions = {
+  attempts: 8,
+  backoffMs: 50,
+  maxBackoffMs: 5000,
+  patienceMs: 24 * 3_600_000,
+};
 
 /** How long a caller waits for the views to show what it wrote, in ms. */
 const readYourWritesMs = 5000;
@@ -43,6 +48,8 @@ export interface SubscriptionStatus {
   /** Events handled, and tries repeated, by this process since it began. */
   readonly handled: number;
   readonly retries: number;
+  /** Events in hand in this process that wait for the database, or for a target that is not ready. */
+  readonly waiting: number;
   readonly owner: string | null;
   readonly pausedBy: string | null;
   readonly deadLetters: number;
@@ -57,6 +64,7 @@ export interface SubscriptionWork {
   readonly owned: boolean;
   readonly handled: number;
   readonly retries: number;
+  readonly waiting: number;
 }
 
 /** Commits within this time are one piece of news to the other processes, in ms. */
@@ -201,7 +209,8 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
               c.updated_at as "updatedAt", (head.position - c.position)::float8 as lag,
               coalesce((select extract(epoch from clock_timestamp() - e.recorded_at) from event_store.events e
                         where e.position = c.position + 1), 0)::float8 as "lagSeconds",
-              0::float8 as "ratePerSecond", 0 as handled, 0 as retries, d.letters as "deadLetters", d.partitions as "parkedPartitions"
+              0::float8 as "ratePerSecond", 0 as handled, 0 as retries, 0 as waiting,
+              d.letters as "deadLetters", d.partitions as "parkedPartitions"
        from subscriptions.checkpoints c,
             (select coalesce(max(position), 0) as position from event_store.events) head,
             lateral (select count(*)::int as letters, count(distinct partition)::int as partitions
@@ -215,20 +224,21 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
         ({ name, segment }) => name === row.name && segment === row.segment,
       );
       if (!runner) return row;
-      const { count: handled, retries } = runner;
-      if (!runner.active) return { ...row, handled, retries };
+      const { count: handled, retries, waiting } = runner;
+      const work = { handled, retries, waiting };
+      if (!runner.active) return { ...row, ...work };
       const position = Math.max(row.position, runner.position);
       const lag = Math.max(0, this.tail.head - position);
       const ratePerSecond = this.rates.get(runner)?.rate ?? 0;
-      return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond, handled, retries };
+      return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond, ...work };
     });
   }
 
   /** Asks nobody, so it answers also while the database is away. */
   work(): SubscriptionWork[] {
     const rebuilds = this.rebuilds.filter((runner) => runner.active || runner.count > 0);
-    return [...this.runners, ...rebuilds].map(({ name, segment, active: owned, count: handled, retries }) => {
-      return { name, segment, owned, handled, retries };
+    return [...this.runners, ...rebuilds].map(({ name, segment, active: owned, count: handled, retries, waiting }) => {
+      return { name, segment, owned, handled, retries, waiting };
     });
   }
 

@@ -10,7 +10,11 @@ export class ListSagasQuery extends PageQuery {
 }
 
 export class SagaError {
+  /** Of a refusal; `technical-failure`, `timeout` or `unavailable` for any other error.
+   * @example 'out-of-stock' */
   code!: string;
+
+  /** Of any other error than a refusal the log has the text: search it for the id of the saga's subject. */
   message!: string;
 }
 
@@ -74,6 +78,13 @@ export class SubscriptionResponse {
 
   /** Times that the process that answers had to try again, since it began. */
   retries!: number;
+
+  /**
+   * Events in hand in the process that answers that wait for something else: the database, or a target that is not
+   * ready, such as an open circuit breaker. The log says for what. After 24 hours of asking for patience such an event
+   * becomes a dead letter.
+   */
+  waiting!: number;
 
   /** The process that runs it. */
   owner!: string | null;

@@ -231,8 +231,9 @@ export class OperationsController {
   }
 
   private async resolveSaga(id: string, resolution: Resolution, reason: string): Promise<SagaResponse> {
-    const { state } = await this.sagas.load(id);
-    if (state.status === 'none') throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
+    const state = (await this.sagas.find(id))?.state;
+    if (!state || state.status === 'none')
+      throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
     if (state.status !== 'parked') {
       throw new DomainError('conflict', 'saga-not-parked', `The saga is ${state.status}: only a parked one needs you.`);
     }

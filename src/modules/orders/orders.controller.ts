@@ -270,7 +270,7 @@ export class OrdersController {
     return pageOf(events, limit, (event) => [event.version]);
   }
 
-  /** What happened to it, in every module, as one story */
+  /** What happened to it, in every module, in one list; staff also see the steps of its fulfilment */
   @Get(':id/timeline')
   @ApiPage(TimelineEntry)
   @ApiProblems(404)

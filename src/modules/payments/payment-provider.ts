@@ -1,6 +1,7 @@
-/** Whose answer to a charge is final; anything else (no answer, an outage) is thrown, and the outcome unknown. */
+/** The provider's final answer to a charge. Anything else (no answer, an outage) is thrown: the outcome is unknown. */
 export type ChargeResult =
   | { readonly outcome: 'charged'; readonly reference: string }
+  /** Both are recorded and shown to the customer. `code` is lower case, e.g. `card_declined`. */
   | { readonly outcome: 'declined'; readonly code: string; readonly message: string };
 
 export interface ChargeRequest {

@@ -4,6 +4,7 @@ import type { PostalAddress } from './contracts/create-shipment';
 
 export type Booking =
   | { readonly outcome: 'booked'; readonly trackingNumber: string }
+  /** `reason` is recorded and shown to the customer. */
   | { readonly outcome: 'refused'; readonly reason: string };
 
 /** The company that moves the parcels. Calls may be repeated with their key. */

@@ -1,7 +1,7 @@
 import { DomainError } from '../../../src/kernel/domain-error';
 import { AggregateStore } from '../../../src/kernel/event-store/aggregate-store';
 import type { Decider } from '../../../src/kernel/event-store/decider';
-import { ContentionError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import { AggregateTypeError, ContentionError, VersionMismatch } from '../../../src/kernel/event-store/errors';
 import type { EventOf } from '../../../src/kernel/event-store/event';
 import type { EventStore } from '../../../src/kernel/event-store/event-store';
 import { newId } from '../../../src/kernel/ids';
@@ -166,8 +166,41 @@ describe('an aggregate store', () => {
     });
   });
 
-  it('takes an aggregate of another type for one that is not there', async () => {
-    const others = new Purses(opened.store, { ...purse, type: 'wallet' });
-    expect(await others.load(id)).toEqual({ state: purse.initial, version: 0 });
+  describe('given the id of an aggregate of another type', () => {
+    const wallets = () => new Purses(opened.store, { ...purse, type: 'wallet' });
+    const mistake = () => ({
+      name: 'AggregateTypeError',
+      message:
+        `Id ${id} belongs to an aggregate of type "purse", not "wallet". Ids are unique over all aggregate types: ` +
+        'derive an id of your own, for example deriveId(id, "wallet")',
+    });
+
+    it('says so when it loads', async () => {
+      await expect(wallets().load(id)).rejects.toMatchObject(mistake());
+      await expect(wallets().load(id)).rejects.toThrow(AggregateTypeError);
+    });
+
+    it('says so when it decides, at once, whether or not anything would be appended', async () => {
+      const head = await opened.store.head();
+      await expect(wallets().decide(id, { type: 'fill', amount: 1 })).rejects.toMatchObject(mistake());
+      const nothingToDo = new Purses(opened.store, { ...purse, type: 'wallet', decide: () => [] });
+      await expect(nothingToDo.decide(id, { type: 'close' })).rejects.toMatchObject(mistake());
+      expect(await opened.store.head()).toBe(head);
+    });
+
+    it('finds nothing, for ids that come from a client', async () => {
+      expect(await wallets().find(id)).toBeUndefined();
+      expect(await purses.find(newId())).toBeUndefined();
+      expect(await purses.find(id)).toEqual({ state: { coins: 10, closed: false }, version: 1 });
+    });
+
+    it('passes on the refusal of a decider that wants the aggregate to exist', async () => {
+      const refusal = new DomainError('not-found', 'wallet-unknown', 'There is no such wallet.');
+      const decide = () => {
+        throw refusal;
+      };
+      const strict = new Purses(opened.store, { ...purse, type: 'wallet', decide });
+      await expect(strict.decide(id, { type: 'close' })).rejects.toBe(refusal);
+    });
   });
 });

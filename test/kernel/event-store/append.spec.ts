@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { Client } from 'pg';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { currentContext, ExecutionContext, runInContext } from '../../../src/kernel/context';
-import { VersionMismatch } from '../../../src/kernel/event-store/errors';
+import { AggregateTypeError, VersionMismatch } from '../../../src/kernel/event-store/errors';
 import { domainEvent, EventDataError, type StoredEvent, wireForm } from '../../../src/kernel/event-store/event';
 import type { AppendOptions, AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
 import { newId } from '../../../src/kernel/ids';
@@ -145,7 +145,18 @@ describe('the event store', () => {
     it('and refuses an id that belongs to an aggregate of another type', async () => {
       const thing = aThing();
       await tell(thing, 1);
-      expect((await tell({ type: 'other', id: thing.id }, 2)).status).toBe('conflict');
+      const mistaken = { type: 'other', id: thing.id };
+      for (const expectedVersion of ['any', 'noStream', 1] as const) {
+        await expect(tell(mistaken, 2, { expectedVersion })).rejects.toThrow(AggregateTypeError);
+        const work = store.transaction(() =>
+          Promise.resolve({
+            result: undefined,
+            announce: [{ aggregate: mistaken, events: [happened(2)], expectedVersion }],
+          }),
+        );
+        await expect(work).rejects.toThrow(`Id ${thing.id} belongs to an aggregate of type "thing", not "other".`);
+      }
+      expect(await store.getEvents(thing.id)).toHaveLength(1);
     });
 
     it('and lets one of many concurrent writers win, in one process as in several', async () => {

@@ -22,6 +22,8 @@ const decider = sagaDecider(() => trip);
 const subject = 'the trip';
 const about = { saga: 'trip', subject };
 const error = { code: 'no', message: 'no' };
+const noon = '2026-01-01T12:00:00.000Z';
+const later = (ms: number) => new Date(Date.parse(noon) + ms).toISOString();
 
 const start: SagaCommand = { type: 'start', definition: trip, subject, data: { to: 'Rome' } };
 const begins = (step: string, attempt = 1): SagaEvent => {
@@ -39,7 +41,8 @@ const fails = (step: string, outcome: 'final' | 'unknown', why = error): SagaEve
   return { type: 'saga.step-failed', ...about, step, error: why, outcome };
 };
 const pauses = (step: string, retryInMs: number, exempt = false): SagaEvent => {
-  return { type: 'saga.step-failed', ...about, step, error, retryInMs, exempt };
+  const patience = exempt ? { exempt, waitingSince: noon } : { exempt };
+  return { type: 'saga.step-failed', ...about, step, error, retryInMs, ...patience };
 };
 const takesBack = (attempt: number, ...remaining: string[]): SagaEvent => {
   return { type: 'saga.compensation-started', ...about, step: remaining[0]!, attempt, remaining };
@@ -129,7 +132,7 @@ describe('the stream of a saga', () => {
         .then(fails('book', 'final'), undone('book')));
     it('that may pass waits for the next try', () =>
       given(...untilPay)
-        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50, exempt: false })
+        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50 })
         .then(pauses('pay', 50)));
     it('tries again when the time has come', () =>
       given(...untilPay, pauses('pay', 50))
@@ -137,20 +140,36 @@ describe('the stream of a saga', () => {
         .then(begins('pay', 2)));
     it('out of tries has an unknown outcome: it may have happened at one of them', () =>
       given(...untilPay, pauses('pay', 50), begins('pay', 2))
-        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50, exempt: false })
+        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50 })
         .then(fails('pay', 'unknown'), takesBack(1, 'pay', 'book')));
     it('does not count tries that met an open circuit', () => {
       const exempt: SagaEvent[] = [1, 2, 3, 4].flatMap((n) => [pauses('pay', 50, true), begins('pay', n + 1)]);
       const again = { type: 'try-again', step: 'pay', error, retryInMs: 50 } as const;
       given(...untilPay, ...exempt)
-        .when({ ...again, exempt: true })
+        .when({ ...again, patience: { at: noon } })
         .then(pauses('pay', 50, true));
       given(...untilPay, ...exempt)
-        .when({ ...again, exempt: false })
+        .when(again)
         .then(pauses('pay', 50));
       given(...untilPay, ...exempt, pauses('pay', 50), begins('pay', 6))
-        .when({ ...again, exempt: false })
+        .when(again)
         .then(fails('pay', 'unknown'), takesBack(1, 'pay', 'book'));
+    });
+    it('waits for a target that asks for patience no longer than a try may take', () => {
+      const again = { type: 'try-again', step: 'pay', error, retryInMs: 50 } as const;
+      const waiting = [...untilPay, pauses('pay', 50, true), begins('pay', 2)];
+      given(...waiting)
+        .when({ ...again, patience: { at: later(2999) } })
+        .then(pauses('pay', 50, true));
+      given(...waiting)
+        .when({ ...again, patience: { at: later(3000) } })
+        .then(fails('pay', 'unknown'), takesBack(1, 'pay', 'book'));
+    });
+    it('counts the wait from the last time that the target did more than ask for patience', () => {
+      const answered = [pauses('pay', 50, true), begins('pay', 2), pauses('pay', 50), begins('pay', 3)];
+      given(...untilPay, ...answered)
+        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50, patience: { at: later(3000) } })
+        .then({ ...pauses('pay', 50, true), waitingSince: later(3000) } as SagaEvent);
     });
     it('by deadline has an unknown outcome', () =>
       given(...untilPay)
@@ -223,10 +242,22 @@ describe('the stream of a saga', () => {
       given(...last, takesBack(60, 'book'))
         .when(fail)
         .then(...parked);
-      const patient: SagaEvent = { ...failed, exempt: true };
+      const patient: SagaEvent = { ...failed, exempt: true, waitingSince: noon };
       given(...last, takesBack(60, 'book'))
-        .when({ ...fail, exempt: true })
+        .when({ ...fail, patience: { at: noon } })
         .then(patient);
+    });
+    it('waits for a target that asks for patience three days, and then parks', () => {
+      const days = 24 * 3_600_000;
+      const fail: SagaCommand = { type: 'fail-compensation', step: 'book', error, retryInMs: 9 };
+      const waiting: SagaEvent = { type: 'saga.compensation-failed', ...about, step: 'book', error, retryInMs: 9 };
+      const patient: SagaEvent = { ...waiting, exempt: true, waitingSince: noon };
+      given(...last, patient, takesBack(2, 'book'))
+        .when({ ...fail, patience: { at: later(3 * days - 1) } })
+        .then(patient);
+      given(...last, patient, takesBack(2, 'book'))
+        .when({ ...fail, patience: { at: later(3 * days) } })
+        .then(...parked);
     });
     it('has no deadline', () =>
       given(...last)
@@ -304,9 +335,9 @@ describe('the stream of a saga', () => {
           return { type: 'fail-step', step, error, outcome: what };
         case 'again':
         case 'patience': {
-          const exempt = what === 'patience';
-          if (back) return { type: 'fail-compensation', step, error, retryInMs: 1, exempt };
-          return { type: 'try-again', step, error, retryInMs: 1, exempt };
+          const patience = what === 'patience' ? { at: noon } : undefined;
+          if (back) return { type: 'fail-compensation', step, error, retryInMs: 1, patience };
+          return { type: 'try-again', step, error, retryInMs: 1, patience };
         }
         case 'refused':
           return back

@@ -7,7 +7,7 @@ import { saga, SagaExecutionError } from '../../../src/kernel/sagas/saga';
 import { SagaInstances, type SagaStatus } from '../../../src/kernel/sagas/saga-instances';
 import { createDatabase, type TestDatabase } from '../../support/database';
 import { connect, eventually, gate, type Kernel, openGates, startKernel } from '../support';
-import { DoIt, effectOf, trip, visit, world } from './travel';
+import { DoIt, effectOf, trip, type Trip, visit, world } from './travel';
 
 const refusal = new DomainError('conflict', 'declined', 'The card was declined.');
 
@@ -119,7 +119,7 @@ describe('a saga', () => {
   it('out of tries takes the step itself back as well: it may have happened', async () => {
     world.answer = failing({ pay: [new Error('no answer'), new Error('no answer')] });
     await begin();
-    await expect(outcome()).rejects.toMatchObject({ step: 'pay', cause: { message: 'no answer' } });
+    await expect(outcome()).rejects.toMatchObject({ step: 'pay', cause: { code: 'technical-failure' } });
     expect(names()).toEqual(['book', 'look', 'pay', 'pay', 'undo pay', 'undo book']);
     expect(await effects('pay')).toEqual(['pay', 'undo-pay']);
     expect(await effects('book')).toEqual(['book', 'undo-book']);
@@ -139,6 +139,39 @@ describe('a saga', () => {
     expect(await outcome()).toMatchObject({ pay: 'pay done' });
     expect(names().filter((name) => name === 'pay')).toHaveLength(5);
     expect(await effects('pay')).toEqual(['pay']);
+  });
+
+  it('gives up a step whose target asks for patience for longer than the step may take', async () => {
+    const hasty = saga<Trip>('hasty', { version: 1 })
+      .step('book', trip.steps[0]!)
+      .step('pay', { ...trip.steps[2]!, timeoutMs: 1000 });
+    kernel.sagas.register(hasty);
+    world.answer = (name) => {
+      if (name === 'pay') throw Object.assign(new Error('open circuit'), { retryAfterMs: 1 });
+      return `${name} done`;
+    };
+    await begin(hasty);
+    await expect(outcome(hasty)).rejects.toMatchObject({ step: 'pay', cause: { code: 'unavailable' } });
+    expect(names().filter((name) => name === 'pay').length).toBeGreaterThan(2);
+    expect(names().slice(-2)).toEqual(['undo pay', 'undo book']);
+  });
+
+  it('records of an error that is no refusal only a code and a neutral text', async () => {
+    const errors = [
+      new Error('connect ECONNREFUSED carrier-7.internal:8443'),
+      Object.assign(new Error('Circuit breaker "carrier" is open'), { retryAfterMs: 1 }),
+      Object.assign(new Error('"carrier" gave no answer'), { name: 'CallTimeoutError' }),
+    ];
+    world.answer = failing({ pay: errors });
+    await begin();
+    await expect(outcome()).rejects.toMatchObject({ step: 'pay', cause: { code: 'timeout' } });
+    const failures = (await kernel.store.getEvents(idOf())).filter(({ eventType }) => eventType === 'saga.step-failed');
+    expect(failures.map(({ payload }) => payload['error'])).toEqual([
+      { code: 'technical-failure', message: 'A technical problem prevented this.' },
+      { code: 'unavailable', message: 'A service that this needs is not available.' },
+      { code: 'timeout', message: 'No answer came in time.' },
+    ]);
+    expect(await find()).toMatchObject({ error: { code: 'timeout', message: 'No answer came in time.' } });
   });
 
   describe('with a step that is answered later', () => {

@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { isConnectionError } from '../../../src/kernel/database/connection-errors';
+import { isConnectionError } from '../../../src/kernel/database/errors';
 import { OverloadError } from '../../../src/kernel/event-store/errors';
 import type { AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
 import { idOf, newId } from '../../../src/kernel/ids';

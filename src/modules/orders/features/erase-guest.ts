@@ -28,8 +28,8 @@ export class EraseGuestHandler implements ICommandHandler<EraseGuest> {
   ) {}
 
   async execute({ orderId, by }: EraseGuest): Promise<void> {
-    const { state: order } = await this.orders.load(orderId);
-    if (order.status === 'none') throw unknownOrder();
+    const order = (await this.orders.find(orderId))?.state;
+    if (!order || order.status === 'none') throw unknownOrder();
     assertMay(by, order);
     if (order.customer.kind !== 'guest') {
       throw new DomainError('conflict', 'not-a-guest', 'An account placed this order: erase that one.');

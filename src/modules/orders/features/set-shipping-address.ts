@@ -23,8 +23,8 @@ export class SetShippingAddressHandler implements ICommandHandler<SetShippingAdd
   ) {}
 
   async execute({ orderId, by, address, expectedVersion }: SetShippingAddress): Promise<OrderVersion> {
-    const { state: order } = await this.orders.load(orderId);
-    if (order.status === 'none') throw unknownOrder();
+    const order = (await this.orders.find(orderId))?.state;
+    if (!order || order.status === 'none') throw unknownOrder();
     assertMay(by, order);
     const sealed = await this.personalData.seal(personBehind(order), address);
     const command = { type: 'set-address', by, address: sealed } as const;

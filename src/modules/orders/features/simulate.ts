@@ -105,8 +105,8 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
 
   /** As it would stand in the log; at most it makes the person's key. */
   private async seal(orderId: string, by: By, address: Address): Promise<Sealed<Address>> {
-    const { state: order } = await this.orders.load(orderId);
-    if (order.status === 'none') throw unknownOrder();
+    const order = (await this.orders.find(orderId))?.state;
+    if (!order || order.status === 'none') throw unknownOrder();
     assertMay(by, order);
     return this.personalData.seal(personBehind(order), address);
   }

@@ -74,7 +74,7 @@ type Folded =
   | EventOf<'shipment.cancelled', ShipmentCancelled>;
 
 /** Orders as lists and pages show them, with what payments and shipping say of them. */
-@ProjectionOf('orders.order-details')
+@ProjectionOf('orders.order-details', { version: 2 })
 export class OrderDetailsProjection extends FoldedView<OrderRow> {
   readonly eventTypes: readonly Folded['type'][] = [
     ...orderEventTypes,

@@ -22,7 +22,7 @@ const ofOthers = [
   'shipment.cancelled',
 ];
 
-/** Long, and told elsewhere already. */
+/** Long, and shown elsewhere already. */
 const leftOut = new Set([
   'orderId',
   'saga',
@@ -35,8 +35,8 @@ const leftOut = new Set([
   'output',
 ]);
 
-/** Everything that happened to an order, in every module, as one story. */
-@ProjectionOf('orders.timeline')
+/** Everything that happened to an order, in every module, in one list. */
+@ProjectionOf('orders.timeline', { version: 2 })
 export class OrderTimelineProjection implements Projection {
   readonly table = 'orders.timeline';
   readonly eventTypes = [...orderEventTypes, ...ofOthers, ...sagaEventTypes];
@@ -77,17 +77,22 @@ export class TimelineEntry {
   /** @example 'payment.completed' */
   type!: string;
 
-  /** Who or what caused it.
+  /** Who or what caused it. To customers, everybody but themselves is `staff` or `system`.
    * @example 'system:payments.charge' */
   actor!: string;
 
   at!: Date;
 
-  /** What it says besides. */
+  /** The event's other members. */
   data!: Record<string, unknown>;
 }
 
-/** Oldest first, behind position `after`. @throws DomainError `order-unknown`, also for somebody else's order */
+/**
+ * Oldest first, after position `after`. Customers see what happened to their order; which steps the system took for that,
+ * who of the staff acted, and what only accounting needs is for staff.
+ *
+ * @throws DomainError `order-unknown`, also for somebody else's order
+ */
 export class GetTimeline extends Query<TimelineEntry[]> {
   constructor(
     readonly orderId: string,
@@ -111,9 +116,20 @@ export class GetTimelineHandler implements IQueryHandler<GetTimeline> {
     if (order.rowCount === 0) throw unknownOrder();
     const { rows } = await this.database.pool.query<TimelineEntry>(
       `select position::float8 as position, event_id as "eventId", type, actor, at as at, data
-       from orders.timeline where order_id = $1 and timeline.position > $2 order by timeline.position limit $3`,
-      [orderId, after, limit],
+       from orders.timeline where order_id = $1 and timeline.position > $2 and ($4 or type not like 'saga.%')
+       order by timeline.position limit $3`,
+      [orderId, after, limit, by.staff],
     );
-    return rows;
+    return by.staff ? rows : rows.map((entry) => forCustomer(entry, by.userId));
   }
+}
+
+/** Members of events that customers are not shown: the payment provider's own name for a transfer. */
+const staffOnly = new Set(['providerReference']);
+
+function forCustomer(entry: TimelineEntry, userId: string): TimelineEntry {
+  const [kind] = entry.actor.split(':');
+  const actor = entry.actor === `user:${userId}` ? entry.actor : kind === 'system' ? 'system' : 'staff';
+  const data = Object.fromEntries(Object.entries(entry.data).filter(([name]) => !staffOnly.has(name)));
+  return { ...entry, actor, data };
 }

@@ -1,6 +1,6 @@
 /**
- * True when the server or the way to it was lost rather than the statement refused: whatever was in flight may or may
- * not have been committed, and trying again later makes sense.
+ * True when the server, or the connection to it, was lost. Whatever was in flight may or may not have been committed;
+ * trying again later makes sense.
  */
 export function isConnectionError(error: unknown): boolean {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
@@ -13,4 +13,15 @@ export function isConnectionError(error: unknown): boolean {
       message,
     )
   );
+}
+
+/** SQLSTATE serialization_failure, deadlock_detected and lock_not_available (`lock_timeout` has run out). */
+const contention = new Set<unknown>(['40001', '40P01', '55P03']);
+
+/**
+ * True when Postgres gave up on a transaction because of others that ran at the same time. It was rolled back, so it can
+ * be repeated, and may well succeed then.
+ */
+export function isContention(error: unknown): boolean {
+  return contention.has((error as { code?: unknown } | null)?.code);
 }
