@@ -16,6 +16,7 @@ export class RawConnection {
   private readonly began = performance.now();
   private readonly socket: Socket;
   private received = '';
+  private written = Promise.resolve();
   /** The answer, once the server has closed the connection; status 0 when it closed it without one. */
   readonly answered: Promise<RawAnswer>;
 
@@ -26,17 +27,17 @@ export class RawConnection {
     // a reset is one way to be refused; what counts is what came before it
     this.socket.on('error', () => undefined);
     this.answered = new Promise((resolve) => this.socket.once('close', () => resolve(this.answer())));
-    this.write(sent);
+    if (sent !== '') this.write(sent);
   }
 
   write(text: string | Buffer): void {
-    if (this.socket.writable) this.socket.write(text);
+    // the callback comes with an error too, when the connection ends first
+    this.written = new Promise((resolve) => this.socket.write(text, () => resolve()));
   }
 
   /** Resolves when all that was written has been given to the operating system, or the connection has ended. */
   flushed(): Promise<void> {
-    if (this.socket.destroyed || this.socket.writableLength === 0) return Promise.resolve();
-    return new Promise((resolve) => this.socket.once('drain', resolve).once('close', () => resolve()));
+    return this.written;
   }
 
   /** As a client does that crashes. */
