@@ -61,6 +61,20 @@ export class Config {
   @Max(65535)
   readonly PORT: number = 3000;
 
+  /** Connections that may be open at once; more are refused. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  readonly MAX_CONNECTIONS: number = 2000;
+
+  /** Time for a request to arrive in full, in seconds. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(1)
+  @Max(3600)
+  readonly REQUEST_TIMEOUT_SECONDS: number = 30;
+
   /** Signs access tokens; at least 32 characters. Without it, a random one is kept in DATA_DIR. */
   @IsOptional()
   @MinLength(32)

@@ -15,6 +15,9 @@ Environment (none is needed):
                         without it, one is run in DATA_DIR
   DATA_DIR              its directory, and that of generated secrets (data)
   HOST, PORT            where to listen (127.0.0.1, 3000)
+  MAX_CONNECTIONS       connections that may be open at once (2000)
+  REQUEST_TIMEOUT_SECONDS
+                        time for a request to arrive in full (30)
   JWT_SECRET            signs access tokens, at least 32 characters (random, kept in DATA_DIR)
   ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)
   SIGN_IN_FAILURES_PER_ACCOUNT, SIGN_IN_FAILURES_PER_ADDRESS

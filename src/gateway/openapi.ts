@@ -1,5 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { problemResponse } from '../kernel/http/api-problems';
 import { Problem } from '../kernel/http/problem';
 
 const description = `
@@ -8,6 +9,8 @@ log of the first start names, then \`POST /v1/orders\` with the example as it st
 
 Errors are \`application/problem+json\` (RFC 9457); \`code\` is for programs, \`detail\` for people.
 `;
+
+type OperationObject = NonNullable<OpenAPIObject['paths'][string]['get']>;
 
 export function openApi(app: INestApplication): OpenAPIObject {
   const config = new DocumentBuilder()
@@ -24,10 +27,39 @@ export function openApi(app: INestApplication): OpenAPIObject {
     .addTag('operations', 'For whoever is on call')
     .addTag('health', 'Probes')
     .build();
-  return SwaggerModule.createDocument(app, config, {
+  const document = SwaggerModule.createDocument(app, config, {
     extraModels: [Problem],
     operationIdFactory: (_controller, method) => method,
   });
+  for (const [path, item] of Object.entries(document.paths)) {
+    for (const [method, operation] of Object.entries(item as Record<string, OperationObject>)) {
+      for (const status of gatewayStatuses(path, method, operation)) {
+        operation.responses[status] ??= problemResponse(status);
+      }
+    }
+  }
+  return wholeNumbers(document);
+}
+
+/** What the gateway may answer in place of any operation of that kind. */
+function gatewayStatuses(path: string, method: string, { security }: OperationObject): number[] {
+  const statuses = [400, 408, 431, 503];
+  if (path.includes('{')) statuses.push(404, 414);
+  if (method !== 'get') statuses.push(413, 415);
+  const signedIn = (security ?? []).length > 0;
+  if (signedIn) statuses.push(401);
+  // Idempotency-Key: in use by a request that still runs, or used with another body
+  if (signedIn && method === 'post') statuses.push(409, 422);
+  return statuses;
+}
+
+/** TypeScript has one type of numbers. Ours are whole ones, except those that state a format. */
+function wholeNumbers<T>(schema: T): T {
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const members = schema as Record<string, unknown>;
+  if (members['type'] === 'number' && members['format'] === undefined) members['type'] = 'integer';
+  for (const member of Object.values(members)) wholeNumbers(member);
+  return schema;
 }
 
 /** Swagger UI at /docs with local assets, the document at /openapi.json. */

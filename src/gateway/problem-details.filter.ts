@@ -7,8 +7,15 @@ import { DomainError, type DomainErrorKind } from '../kernel/domain-error';
 import { EventDataError } from '../kernel/event-store/event';
 import { VersionMismatch } from '../kernel/event-store/errors';
 import { type Problem, type ProblemDetail, ProblemError } from '../kernel/http/problem';
+import { shortened } from '../kernel/http/text';
+import { resourceOf } from './resource';
+import { errorHeaders } from './security-headers';
 
 const statusOf: Record<DomainErrorKind, number> = { 'not-found': 404, invalid: 422, conflict: 409 };
+
+/** A refusal does not repeat the request, however much of it is wrong. */
+const maxEntries = 20;
+const maxText = 300;
 
 interface Answer {
   readonly status: number;
@@ -34,7 +41,12 @@ export class ProblemDetailsFilter implements ExceptionFilter {
     const http = host.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const { status, body, headers } = toProblem(error, request);
-    if (status >= 500) {
+    if (request.raw.destroyed && !request.raw.complete) {
+      this.logger.debug(`${request.method} ${body.instance}: the client disconnected, trace ${body.traceId}`);
+    } else if (error instanceof ProblemError) {
+      // a refusal of ours, such as of one request too many, is no failure
+      if (status >= 500) this.logger.warn(`${request.method} ${body.instance}: ${body.detail} Trace ${body.traceId}`);
+    } else if (status >= 500) {
       const text = error instanceof Error ? error.stack : String(error);
       this.logger.error(`${request.method} ${body.instance} failed, trace ${body.traceId}: ${text}`);
     }
@@ -47,23 +59,43 @@ export class ProblemDetailsFilter implements ExceptionFilter {
 /** For what Fastify refuses before any route, hook or filter: an address that cannot be read. */
 export function answerUnrouted(error: Error, request: FastifyRequest, reply: FastifyReply): void {
   const { status, body } = toProblem(error, request);
-  void reply.status(status).header('X-Request-Id', body.traceId).type('application/problem+json; charset=utf-8');
+  void reply.status(status).headers({ ...errorHeaders, 'X-Request-Id': body.traceId });
+  void reply.type('application/problem+json; charset=utf-8');
   void reply.send(JSON.stringify(body));
 }
 
 export function toProblem(error: unknown, request: FastifyRequest): Answer {
-  const { status, code, detail, details, headers = {} } = find(error);
+  const { status, code, detail, details = {}, headers = {} } = find(error);
   const body: Problem = {
     type: `https://orderloom.dev/problems/${code}`,
     title: STATUS_CODES[status] ?? 'Error',
     status,
-    detail,
-    instance: request.url.split('?')[0]!,
+    detail: shortened(detail, maxText),
+    instance: shortened(resourceOf(request), maxText),
     code,
     traceId: currentContext().correlationId,
-    ...details,
+    ...bounded(details),
   };
-  return { status, body, headers };
+  return { status, body, headers: { ...(status === 503 && { 'Retry-After': '2' }), ...headers } };
+}
+
+/** At most 20 entries of each list, with their texts cut short, and how many were left out. */
+function bounded(details: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  let omitted = 0;
+  const members = Object.entries(details).map(([name, value]): [string, unknown] => {
+    if (!Array.isArray(value)) return [name, value];
+    omitted += Math.max(0, value.length - maxEntries);
+    return [name, value.slice(0, maxEntries).map(shortTexts)];
+  });
+  return { ...Object.fromEntries(members), ...(omitted > 0 && { omitted }) };
+}
+
+function shortTexts(entry: unknown): unknown {
+  if (typeof entry !== 'object' || entry === null) return entry;
+  const members = Object.entries(entry as Record<string, unknown>);
+  return Object.fromEntries(
+    members.map(([name, value]) => [name, typeof value === 'string' ? shortened(value, maxText) : value]),
+  );
 }
 
 function find(error: unknown): Finding {

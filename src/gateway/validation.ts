@@ -38,7 +38,9 @@ export const validation = new RequestPipe({
 });
 
 function details(error: ValidationError, parent: string): ProblemDetail[] {
-  const pointer = `${parent}/${error.property.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  // a value that is no object of its class has an error without a property
+  const name = (error.property as string | undefined) ?? '';
+  const pointer = `${parent}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
   const own = Object.values(error.constraints ?? {}).map((message) => ({ pointer, message }));
   return [...own, ...(error.children ?? []).flatMap((child) => details(child, pointer))];
 }

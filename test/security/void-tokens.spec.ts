@@ -54,6 +54,10 @@ describe('an access token', () => {
     const submit = `/v1/orders/${draft.body['id']}/submit`;
     expect((await elsewhere(ada).post(submit, { paymentMethod: 'sandbox_ok' })).status).toBe(401);
     await expectEnded(ada);
+    expect(await shop.admin.post(submit, { paymentMethod: 'sandbox_ok' })).toMatchObject({
+      status: 409,
+      body: { code: 'customer-inactive' },
+    });
     await shop.settled();
     expect((await shop.admin.get(`/v1/orders/${draft.body['id']}`)).body).toMatchObject({ status: 'draft' });
   });

@@ -40,16 +40,19 @@ export class TokenRequest {
   /** Accepted and ignored, as Swagger UI and OAuth2 clients send it. */
   @IsOptional()
   @IsString()
+  @MaxLength(4000)
   scope?: string;
 
   /** Accepted and ignored. */
   @IsOptional()
   @IsString()
+  @MaxLength(4000)
   client_id?: string;
 
   /** Accepted and ignored. */
   @IsOptional()
   @IsString()
+  @MaxLength(4000)
   client_secret?: string;
 }
 

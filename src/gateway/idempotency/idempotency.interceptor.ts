@@ -8,13 +8,14 @@ import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
 import { toProblem } from '../problem-details.filter';
+import { addressOf } from '../resource';
 import { IdempotencyKeys } from './idempotency-keys';
 
 /** Answers that say what became of the request; the others say that it was not looked into. */
 const kept = new Set([200, 201, 202, 204, 404, 409, 422]);
 const keptHeaders = ['location', 'etag'];
 
-/** `Idempotency-Key` on POST, scoped to principal and route (draft-ietf-httpapi-idempotency-key-header). */
+/** `Idempotency-Key` on POST, scoped to principal and address (draft-ietf-httpapi-idempotency-key-header). */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   constructor(
@@ -49,7 +50,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
 
-    const id = idOf(JSON.stringify([request.principal!.userId, request.method, request.url, key]));
+    const id = idOf(JSON.stringify([request.principal!.userId, request.method, addressOf(request), key]));
     const fingerprint = idOf(JSON.stringify(request.body ?? null));
     if (this.reflector.get<boolean | undefined>(ANSWER_NOT_KEPT, execution.getHandler())) {
       currentContext().seed = idOf(`${id} ${fingerprint}`);

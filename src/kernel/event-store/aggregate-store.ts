@@ -113,16 +113,10 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
     return { state: this.fold(past, this.decider.initial), version: past.length };
   }
 
-  /** What commands would do, one after the other; commits nothing. @throws DomainError as `decide` would */
-  async simulate(id: string, commands: readonly Command[]): Promise<{ state: State; events: Event[] }> {
-    let { state } = await this.look(id);
-    const events: Event[] = [];
-    for (const command of commands) {
-      const decided = this.decider.decide(command, state);
-      state = decided.reduce(this.decider.evolve, state);
-      events.push(...decided);
-    }
-    return { state, events };
+  /** What a command would do to an aggregate in that state; commits nothing. @throws DomainError as `decide` would */
+  simulate(state: State, command: Command): { state: State; events: Event[] } {
+    const events = this.decider.decide(command, state);
+    return { state: events.reduce(this.decider.evolve, state), events };
   }
 
   private fold(events: readonly StoredEvent[], from: State): State {

@@ -176,12 +176,13 @@ export class EventStore {
     return { result, committed };
   }
 
-  /** An aggregate's events in order, from `fromVersion` on. */
-  async getEvents(aggregateId: string, fromVersion = 1): Promise<StoredEvent[]> {
+  /** An aggregate's events in order, from `fromVersion` on; all of them, or the first `limit`. */
+  async getEvents(aggregateId: string, fromVersion = 1, limit?: number): Promise<StoredEvent[]> {
     const { rows } = await this.database.pool.query<EventRow>({
       name: 'event_store.stream',
-      text: 'select * from event_store.events where aggregate_id = $1 and version >= $2 order by version',
-      values: [aggregateId, fromVersion],
+      text: `select * from event_store.events where aggregate_id = $1 and version >= $2::bigint
+             order by version limit $3`,
+      values: [aggregateId, fromVersion, limit ?? null],
     });
     return rows.map(storedEvent);
   }

@@ -6,7 +6,7 @@ import { ProblemError } from './problem';
 /**
  * The version that the client last saw, from `If-Match: "<version>"`; undefined without the header.
  *
- * @throws ProblemError 400 when it is not of that form; 428 when it is required and missing
+ * @throws ProblemError 400 when it is not of that form; 412 for a weak ETag; 428 when it is required and missing
  */
 export const IfMatch = createParamDecorator((need: 'required' | undefined, context: ExecutionContext) => {
   const header = context.switchToHttp().getRequest<FastifyRequest>().headers['if-match'];
@@ -14,7 +14,15 @@ export const IfMatch = createParamDecorator((need: 'required' | undefined, conte
     if (need !== 'required') return undefined;
     throw new ProblemError(428, 'if-match-required', 'Send If-Match with the ETag of the version that you have read.');
   }
-  const version = /^(?:W\/)?"(\d{1,9})"$/.exec(header)?.[1];
+  if (/^W\/"\d{1,9}"$/.test(header)) {
+    // RFC 9110, 13.1.1: strong comparison
+    throw new ProblemError(
+      412,
+      'version-mismatch',
+      'A weak ETag never matches: send it without W/, as it was answered.',
+    );
+  }
+  const version = /^"(\d{1,9})"$/.exec(header)?.[1];
   if (version === undefined) {
     throw new ProblemError(
       400,

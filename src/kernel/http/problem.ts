@@ -36,8 +36,13 @@ export class Problem {
   @ApiProperty({ example: '0198c2f0-7f1e-7d5a-9f43-0b6de4a8c111' })
   traceId!: string;
 
-  @ApiProperty({ type: [ProblemDetail], required: false })
+  /** The first 20 things that are wrong. */
+  @ApiProperty({ type: [ProblemDetail], required: false, maxItems: 20 })
   errors?: ProblemDetail[];
+
+  /** How many more there were than the 20 that `errors` or another list holds. */
+  @ApiProperty({ type: 'integer', required: false, example: 3 })
+  omitted?: number;
 
   /** For a wrong state: what can be done instead. */
   @ApiProperty({ type: [String], required: false, example: ['addLine', 'cancel'] })

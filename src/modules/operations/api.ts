@@ -1,4 +1,4 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
@@ -68,9 +68,11 @@ export class SubscriptionResponse {
   lag!: number;
 
   /** How long the oldest of them has been waiting. */
+  @ApiProperty({ type: 'number', format: 'double' })
   lagSeconds!: number;
 
-  /** Events handled a second, lately, by the process that answers. */
+  /** Events handled per second, lately, by the process that answers. */
+  @ApiProperty({ type: 'number', format: 'double' })
   ratePerSecond!: number;
 
   /** Events handled by the process that answers, since it began. */

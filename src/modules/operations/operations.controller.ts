@@ -59,9 +59,9 @@ export class OperationsController {
   @ApiPage(SagaResponse)
   @ApiProblems(400)
   async listSagas(@Query() { limit, after, status }: ListSagasQuery): Promise<Page<SagaResponse>> {
-    const [id] = readCursor(after, 'uuid') ?? [];
-    const rows = await this.instances.list({ status, after: id as string | undefined, limit: limit + 1 });
-    return pageOf<SagaResponse>(rows, limit, (saga) => [saga.id]);
+    const id = readCursor(after, 'uuid');
+    const rows = await this.instances.list({ status, after: id, limit: limit + 1 });
+    return pageOf<SagaResponse>(rows, limit, (saga) => saga.id);
   }
 
   /** One saga */
@@ -136,9 +136,9 @@ export class OperationsController {
   @ApiPage(DeadLetterResponse)
   @ApiProblems(400)
   async listDeadLetters(@Query() { limit, after, ...filter }: ListDeadLettersQuery): Promise<Page<DeadLetterResponse>> {
-    const [position] = readCursor(after, 'number') ?? [];
-    const rows = await this.deadLetters.list(filter, limit + 1, position as number | undefined);
-    return pageOf<DeadLetterResponse>(rows, limit, (letter) => [letter.position]);
+    const position = readCursor(after, 'position');
+    const rows = await this.deadLetters.list(filter, limit + 1, position);
+    return pageOf<DeadLetterResponse>(rows, limit, (letter) => letter.position);
   }
 
   /** One dead letter */

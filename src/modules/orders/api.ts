@@ -5,11 +5,9 @@ import {
   ArrayNotEmpty,
   IsBoolean,
   IsDate,
-  IsDefined,
   IsEmail,
   IsIn,
   IsInt,
-  IsObject,
   IsOptional,
   IsString,
   IsUUID,
@@ -21,9 +19,9 @@ import {
   Min,
   MinDate,
   ValidateIf,
-  ValidateNested,
 } from 'class-validator';
 import { Money } from '../../kernel/http/money';
+import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 
 /** Earlier ones have a form in JavaScript that Postgres does not read. */
@@ -47,9 +45,7 @@ export class LineRequest {
 
   /** Instead of the catalogue's price (staff). */
   @IsOptional()
-  @IsObject()
-  @ValidateNested()
-  @Type(() => Money)
+  @Nested(() => Money)
   unitPrice?: Money;
 }
 
@@ -99,15 +95,11 @@ export class CreateOrderRequest {
   @ApiPropertyOptional()
   @IsOptional()
   @ArrayMaxSize(1000)
-  @IsObject({ each: true })
-  @ValidateNested({ each: true })
-  @Type(() => LineRequest)
+  @NestedList(() => LineRequest)
   lines: LineRequest[] = [];
 
   @IsOptional()
-  @IsObject()
-  @ValidateNested()
-  @Type(() => AddressRequest)
+  @Nested(() => AddressRequest)
   shippingAddress?: AddressRequest;
 
   /** The provider's token. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
@@ -138,9 +130,7 @@ export class CreateOrderRequest {
 
   /** Instead of an account (staff). */
   @IsOptional()
-  @IsObject()
-  @ValidateNested()
-  @Type(() => GuestRequest)
+  @Nested(() => GuestRequest)
   guest?: GuestRequest;
 
   /** When the customer ordered, if not now (staff): for the import of history. */
@@ -218,9 +208,7 @@ export class SimulatedCommandRequest {
 
   /** Of setShippingAddress. */
   @ValidateIf(({ action }: SimulatedCommandRequest) => action === 'setShippingAddress')
-  @IsDefined()
-  @ValidateNested()
-  @Type(() => AddressRequest)
+  @Nested(() => AddressRequest)
   address?: AddressRequest;
 
   /** Of submit. */
@@ -239,9 +227,7 @@ export class SimulateRequest {
    * @example [{ "action": "submit", "paymentMethod": "sandbox_ok" }] */
   @ArrayNotEmpty()
   @ArrayMaxSize(50)
-  @IsObject({ each: true })
-  @ValidateNested({ each: true })
-  @Type(() => SimulatedCommandRequest)
+  @NestedList(() => SimulatedCommandRequest)
   commands!: SimulatedCommandRequest[];
 }
 

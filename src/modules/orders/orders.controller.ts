@@ -111,9 +111,9 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Query() { limit, after, sort, ...filter }: ListOrdersQuery,
   ): Promise<Page<OrderSummary>> {
-    const [id] = readCursor(after, 'uuid') ?? [];
-    const list = new ListOrders(by(me), filter, sort, limit + 1, id as string | undefined);
-    return pageOf(await this.queries.execute(list), limit, (order) => [order.id]);
+    const id = readCursor(after, 'uuid');
+    const list = new ListOrders(by(me), filter, sort, limit + 1, id);
+    return pageOf(await this.queries.execute(list), limit, (order) => order.id);
   }
 
   /** One order: as it is, or as it was at an earlier version or instant */
@@ -150,7 +150,7 @@ export class OrdersController {
   /** Change the quantity of a draft's line */
   @Patch(':id/lines/:lineId')
   @ApiIfMatch()
-  @ApiProblems(404, 409, 412)
+  @ApiProblems(404, 409, 412, 422)
   async changeLine(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
@@ -264,10 +264,10 @@ export class OrdersController {
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<OrderEventResponse>> {
     await this.show(id, me);
-    const [version] = readCursor(after, 'number') ?? [0];
-    const stored = await this.events.getEvents(id, Math.min(Number(version) + 1, maxVersion));
+    const version = readCursor(after, 'version') ?? 0;
+    const stored = await this.events.getEvents(id, version + 1, limit + 1);
     const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => event);
-    return pageOf(events, limit, (event) => [event.version]);
+    return pageOf(events, limit, (event) => event.version);
   }
 
   /** What happened to it, in every module, in one list; staff also see the steps of its fulfilment */
@@ -279,9 +279,9 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<TimelineEntry>> {
-    const [position] = readCursor(after, 'number') ?? [0];
-    const entries = await this.queries.execute(new GetTimeline(id, by(me), limit + 1, Number(position)));
-    return pageOf(entries, limit, (entry) => [entry.position]);
+    const position = readCursor(after, 'position');
+    const entries = await this.queries.execute(new GetTimeline(id, by(me), limit + 1, position));
+    return pageOf(entries, limit, (entry) => entry.position);
   }
 
   private async placed(orderId: string, prefer: string | undefined, reply: FastifyReply): Promise<void> {
@@ -297,9 +297,6 @@ export class OrdersController {
     return this.queries.execute(new GetOrder(orderId, by(me)));
   }
 }
-
-/** A Postgres integer. */
-const maxVersion = 2_147_483_647;
 
 function by(me: Principal): By {
   return { userId: me.userId, staff: isStaff(me) };

@@ -19,9 +19,9 @@ export class PaymentsController {
   @ApiPage(PaymentResponse)
   @ApiProblems(400)
   async listPayments(@Query() { limit, after, ...filter }: ListPaymentsQuery): Promise<Page<PaymentResponse>> {
-    const [id] = readCursor(after, 'uuid') ?? [];
-    const payments = await this.payments.list(filter, limit + 1, id as string | undefined);
-    return pageOf(payments, limit, (payment) => [payment.id]);
+    const id = readCursor(after, 'uuid');
+    const payments = await this.payments.list(filter, limit + 1, id);
+    return pageOf(payments, limit, (payment) => payment.id);
   }
 
   /** One payment (staff) */

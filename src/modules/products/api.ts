@@ -1,19 +1,8 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
-import {
-  IsBoolean,
-  IsInt,
-  IsObject,
-  IsOptional,
-  IsString,
-  Length,
-  Max,
-  MaxLength,
-  Min,
-  ValidateNested,
-} from 'class-validator';
+import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
 import { Money } from '../../kernel/http/money';
+import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 import type { Product } from './product.entity';
 
@@ -31,9 +20,7 @@ export class CreateProductRequest {
   @MaxLength(5000)
   description: string = '';
 
-  @IsObject()
-  @ValidateNested()
-  @Type(() => Money)
+  @Nested(() => Money)
   price!: Money;
 }
 
@@ -48,9 +35,7 @@ export class UpdateProductRequest {
   description?: string;
 
   @IsOptional()
-  @IsObject()
-  @ValidateNested()
-  @Type(() => Money)
+  @Nested(() => Money)
   price?: Money;
 }
 

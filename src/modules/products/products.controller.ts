@@ -36,9 +36,9 @@ export class ProductsController {
   @ApiPage(ProductResponse)
   @ApiProblems(400)
   async listProducts(@Query() { limit, after, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
-    const [sku] = readCursor(after, 'string') ?? [];
-    const products = await this.catalogue.list(filter, limit + 1, sku as string | undefined);
-    return pageOf(products.map(productResponse), limit, (product) => [product.sku]);
+    const sku = readCursor(after, 'text');
+    const products = await this.catalogue.list(filter, limit + 1, sku);
+    return pageOf(products.map(productResponse), limit, (product) => product.sku);
   }
 
   /** One product */
@@ -123,7 +123,7 @@ export class ProductsController {
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<StockMovementResponse>> {
     await this.catalogue.get(id);
-    const [before] = readCursor(after, 'number') ?? [];
+    const before = readCursor(after, 'position');
     const rows = await this.dataSource.query<StockMovementResponse[]>(
       `select id::float8 as id, kind, on_hand_delta as "onHandDelta", reserved_delta as "reservedDelta", reference, reason,
               at as at
@@ -131,6 +131,6 @@ export class ProductsController {
        order by stock_movements.id desc limit $3`,
       [id, before ?? null, limit + 1],
     );
-    return pageOf(rows, limit, (row) => [row.id]);
+    return pageOf(rows, limit, (row) => row.id);
   }
 }

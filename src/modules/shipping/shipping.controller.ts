@@ -19,9 +19,9 @@ export class ShippingController {
   @ApiPage(ShipmentResponse)
   @ApiProblems(400)
   async listShipments(@Query() { limit, after, ...filter }: ListShipmentsQuery): Promise<Page<ShipmentResponse>> {
-    const [id] = readCursor(after, 'uuid') ?? [];
-    const shipments = await this.shipments.list(filter, limit + 1, id as string | undefined);
-    return pageOf(shipments.map(shipmentResponse), limit, (shipment) => [shipment.id]);
+    const id = readCursor(after, 'uuid');
+    const shipments = await this.shipments.list(filter, limit + 1, id);
+    return pageOf(shipments.map(shipmentResponse), limit, (shipment) => shipment.id);
   }
 
   /** One shipment (staff) */

@@ -42,6 +42,7 @@ export class UsersController {
 
   /** Your own account */
   @Get('me')
+  @ApiProblems(404)
   async getMe(@CurrentPrincipal() me: Principal): Promise<UserResponse> {
     return userResponse(await this.accounts.get(me.userId));
   }
@@ -49,7 +50,7 @@ export class UsersController {
   /** Change your name */
   @Patch('me')
   @ApiIfMatch(true)
-  @ApiProblems(400, 412, 428)
+  @ApiProblems(400, 404, 409, 412, 428)
   async updateMe(
     @CurrentPrincipal() me: Principal,
     @IfMatch('required') version: number,
@@ -74,7 +75,7 @@ export class UsersController {
   /** Erase yourself: name, addresses, sign-in. What has not been shipped is cancelled and refunded; this cannot be undone */
   @Delete('me')
   @HttpCode(204)
-  @ApiProblems(409)
+  @ApiProblems(404, 409)
   async eraseMe(@CurrentPrincipal() me: Principal): Promise<void> {
     await this.accounts.erase(me.userId);
   }
@@ -97,9 +98,9 @@ export class UsersController {
   @ApiPage(UserResponse)
   @ApiProblems(400, 403)
   async listUsers(@Query() { limit, after }: PageQuery): Promise<Page<UserResponse>> {
-    const [id] = readCursor(after, 'uuid') ?? [];
-    const users = await this.accounts.list(limit + 1, id as string | undefined);
-    return pageOf(users.map(userResponse), limit, (user) => [user.id]);
+    const id = readCursor(after, 'uuid');
+    const users = await this.accounts.list(limit + 1, id);
+    return pageOf(users.map(userResponse), limit, (user) => user.id);
   }
 
   /** One account (admin) */

@@ -25,11 +25,9 @@ export class AddLineHandler implements ICommandHandler<AddLine> {
 
   async execute({ orderId, by, line, expectedVersion }: AddLine): Promise<OrderVersion> {
     const lineId = currentContext().nextId('line');
-    // A request told again finds its line there, whatever has happened to stock and prices since.
-    const found = await this.orders.find(orderId);
-    if (found && found.state.status !== 'none' && found.state.lines.some((each) => each.lineId === lineId)) {
-      return { orderId, version: found.version };
-    }
+    const { state, version: found } = await this.orders.loadFor(by, orderId);
+    // A repeated request finds its line in the order, whatever has happened to stock and prices since.
+    if (state.lines.some((each) => each.lineId === lineId)) return { orderId, version: found };
     const { lines, currency } = await priceLines(this.queries, orderId, [line]);
     const added = { ...lines[0]!, lineId };
     const command = { type: 'add-line', by, line: added, currency } as const;

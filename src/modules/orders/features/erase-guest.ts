@@ -2,7 +2,7 @@ import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { DomainError } from '../../../kernel/domain-error';
 import { EventStore } from '../../../kernel/event-store/event-store';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
-import { assertMay, type By, unknownOrder } from '../domain/order';
+import type { By } from '../domain/order';
 import { OrderStreams } from '../order-streams';
 
 /**
@@ -28,9 +28,7 @@ export class EraseGuestHandler implements ICommandHandler<EraseGuest> {
   ) {}
 
   async execute({ orderId, by }: EraseGuest): Promise<void> {
-    const order = (await this.orders.find(orderId))?.state;
-    if (!order || order.status === 'none') throw unknownOrder();
-    assertMay(by, order);
+    const { state: order } = await this.orders.loadFor(by, orderId);
     if (order.customer.kind !== 'guest') {
       throw new DomainError('conflict', 'not-a-guest', 'An account placed this order: erase that one.');
     }

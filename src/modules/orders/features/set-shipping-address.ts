@@ -1,6 +1,6 @@
 import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
-import { type Address, assertMay, type By, personBehind, unknownOrder } from '../domain/order';
+import { type Address, type By, personBehind } from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
 
 /** Draft only. */
@@ -23,9 +23,7 @@ export class SetShippingAddressHandler implements ICommandHandler<SetShippingAdd
   ) {}
 
   async execute({ orderId, by, address, expectedVersion }: SetShippingAddress): Promise<OrderVersion> {
-    const order = (await this.orders.find(orderId))?.state;
-    if (!order || order.status === 'none') throw unknownOrder();
-    assertMay(by, order);
+    const { state: order } = await this.orders.loadFor(by, orderId);
     const sealed = await this.personalData.seal(personBehind(order), address);
     const command = { type: 'set-address', by, address: sealed } as const;
     const { version } = await this.orders.decide(orderId, command, { expectedVersion });

@@ -2,19 +2,16 @@ import { type IQueryHandler, Query, QueryBus, QueryHandler } from '@nestjs/cqrs'
 import { DomainError } from '../../../kernel/domain-error';
 import { deriveId } from '../../../kernel/ids';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
-import type { Sealed } from '../../../kernel/personal-data/sealed';
 import {
   type Address,
-  assertMay,
   type By,
   type OrderCommand,
   type OrderEvent,
   type OrderStatus,
   personBehind,
   totalMinor,
-  unknownOrder,
 } from '../domain/order';
-import { OrderStreams } from '../order-streams';
+import { type KnownOrder, OrderStreams } from '../order-streams';
 import { priceLines } from './create-order';
 
 export type Wish =
@@ -59,27 +56,24 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
   ) {}
 
   async execute({ orderId, by, wishes }: SimulateOrder): Promise<Simulation> {
-    const carriedOut: OrderCommand[] = [];
+    let { state: order } = await this.orders.loadFor(by, orderId);
     const results: SimulatedWish[] = [];
     for (const [nth, wish] of wishes.entries()) {
       try {
-        const command = await this.command(orderId, by, wish, nth);
-        const before = await this.orders.simulate(orderId, carriedOut);
-        const after = await this.orders.simulate(orderId, [...carriedOut, command]);
-        carriedOut.push(command);
-        results.push({ action: wish.action, events: after.events.slice(before.events.length) });
+        const { state, events } = this.orders.simulate(order, await this.command(order, by, wish, nth));
+        // no command takes an order back to where it was none
+        if (state.status !== 'none') order = state;
+        results.push({ action: wish.action, events });
       } catch (error) {
-        // somebody else's order, or none: there is nothing to simulate
-        if (!(error instanceof DomainError) || error.code === 'order-unknown') throw error;
+        if (!(error instanceof DomainError)) throw error;
         results.push({ action: wish.action, events: [], refusal: { code: error.code, message: error.message } });
       }
     }
-    const { state } = await this.orders.simulate(orderId, carriedOut);
-    if (state.status === 'none') throw unknownOrder();
-    return { results, status: state.status, totalMinor: totalMinor(state.lines), currency: state.currency };
+    return { results, status: order.status, totalMinor: totalMinor(order.lines), currency: order.currency };
   }
 
-  private async command(orderId: string, by: By, wish: Wish, nth: number): Promise<OrderCommand> {
+  private async command(order: KnownOrder, by: By, wish: Wish, nth: number): Promise<OrderCommand> {
+    const { orderId } = order;
     switch (wish.action) {
       case 'addLine': {
         const { lines, currency } = await priceLines(this.queries, orderId, [wish]);
@@ -95,19 +89,12 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
       case 'removeLine':
         return { type: 'remove-line', by, lineId: wish.lineId };
       case 'setShippingAddress':
-        return { type: 'set-address', by, address: await this.seal(orderId, by, wish.address) };
+        // as it would stand in the log; at most this makes the person's key
+        return { type: 'set-address', by, address: await this.personalData.seal(personBehind(order), wish.address) };
       case 'submit':
         return { type: 'submit', by, paymentMethod: wish.paymentMethod };
       case 'cancel':
         return { type: 'cancel', by, reason: wish.reason };
     }
-  }
-
-  /** As it would stand in the log; at most it makes the person's key. */
-  private async seal(orderId: string, by: By, address: Address): Promise<Sealed<Address>> {
-    const order = (await this.orders.find(orderId))?.state;
-    if (!order || order.status === 'none') throw unknownOrder();
-    assertMay(by, order);
-    return this.personalData.seal(personBehind(order), address);
   }
 }

@@ -1,0 +1,89 @@
+import { Logger } from '@nestjs/common';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import type { FastifyInstance } from 'fastify';
+import type { Config } from '../config/config';
+import { ProblemError } from '../kernel/http/problem';
+import { parseBodies } from './body-parsers';
+import { boundBodiesInMemory } from './bodies-in-memory';
+import { answerUnrouted } from './problem-details.filter';
+import { openRequestContexts } from './request-context';
+import { limitRequests, maxBodyBytes } from './request-limits';
+import { secureHeaders } from './security-headers';
+import { answerUnreadable } from './unreadable-requests';
+
+/** Time for the request line and the headers, in ms. */
+const headersTimeout = 10_000;
+
+/** Time without a byte in either direction, in ms. `Prefer: wait=60` keeps a connection silent for a minute. */
+const connectionTimeout = 120_000;
+
+/** Time that an idle connection is kept for the next request, in ms; longer than load balancers keep theirs. */
+const keepAliveTimeout = 72_000;
+
+/** How often Node looks for requests that take too long, in ms. */
+const connectionsCheckingInterval = 1000;
+
+/** Fastify, with bounds on whatever a client can take: connections, time, bytes, and the shape of what it sends. */
+export async function httpServer(config: Config): Promise<FastifyAdapter> {
+  const requestTimeout = config.REQUEST_TIMEOUT_SECONDS * 1000;
+  const adapter = new FastifyAdapter({
+    bodyLimit: maxBodyBytes,
+    trustProxy: config.TRUSTED_PROXIES ?? false,
+    requestTimeout,
+    connectionTimeout,
+    keepAliveTimeout,
+    http: {
+      headersTimeout: Math.min(headersTimeout, requestTimeout),
+      requestTimeout,
+      connectionsCheckingInterval,
+      // limitRequests does it: Node's own answer has no body
+      requireHostHeader: false,
+    },
+    // ends idle keep-alive connections at shutdown, and lets requests in flight finish
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: true },
+    // instead, refuseAtClose answers as every other error is answered
+    return503OnClosing: false,
+    frameworkErrors: answerUnrouted,
+    clientErrorHandler: answerUnreadable,
+  });
+  const fastify = adapter.getInstance<FastifyInstance>();
+  // for an Expect header that Node does not know: ignored (RFC 9110, 10.1.1), instead of an answer without a body
+  fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response));
+  limitConnections(fastify, config.MAX_CONNECTIONS);
+  openRequestContexts(fastify);
+  refuseAtClose(fastify);
+  await secureHeaders(fastify);
+  limitRequests(fastify);
+  boundBodiesInMemory(fastify);
+  parseBodies(adapter);
+  return adapter;
+}
+
+/** Node closes what exceeds the limit at once. Said at most once a minute. */
+function limitConnections(fastify: FastifyInstance, limit: number): void {
+  const logger = new Logger('Http');
+  let saidAt = -Infinity;
+  fastify.server.maxConnections = limit;
+  fastify.server.on('drop', () => {
+    if (performance.now() - saidAt < 60_000) return;
+    saidAt = performance.now();
+    logger.warn(`${limit} connections are open: refusing more. MAX_CONNECTIONS sets the limit.`);
+  });
+}
+
+/** Requests in flight are finished, others refused. A connection that is busy when the server closes falls idle later. */
+function refuseAtClose(fastify: FastifyInstance): void {
+  let closing = false;
+  fastify.addHook('onRequest', (_request, _reply, done) => {
+    if (!closing) return done();
+    const headers = { 'Retry-After': '2', Connection: 'close' };
+    done(new ProblemError(503, 'shutting-down', 'This process is shutting down. Try again shortly.', {}, headers));
+  });
+  fastify.addHook('preClose', (done) => {
+    closing = true;
+    const timer = setInterval(() => fastify.server.closeIdleConnections(), 50);
+    fastify.server.once('close', () => clearInterval(timer));
+    done();
+  });
+}
