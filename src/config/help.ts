@@ -11,9 +11,12 @@ Environment (none is needed):
 
   DATABASE_URL          Postgres to use, postgres://user:password@host:port/database;
                         without it, one is run in DATA_DIR
+  DATABASE_OWNER_URL    the same database as the role that owns its tables, for migrations
+                        (DATABASE_URL); the role of DATABASE_URL is created if there is none
   DATA_DIR              its directory, and that of generated secrets (data)
   HOST, PORT            where to listen (127.0.0.1, 3000)
-  JWT_SECRET            signs access tokens, at least 32 characters (random, kept in DATA_DIR)
+  JWT_SECRET            signs access tokens, at least 32 random characters
+                        (generated, kept in DATA_DIR)
   ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)
   ADMIN_EMAIL           administrator to create while there is none (admin@orderloom.local)
   ADMIN_PASSWORD        and the password (random, printed once)

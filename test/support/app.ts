@@ -12,6 +12,7 @@ export const adminPassword = 'orderloom-admin';
 export interface TestApp {
   readonly app: NestFastifyApplication;
   readonly url: string;
+  /** As the owner, for a look into the tables; the app itself connects as its own role. */
   readonly databaseUrl: string;
   /** Signed in as the administrator. */
   readonly admin: Api;
@@ -29,14 +30,14 @@ export async function startApp(
   const database = await createDatabase();
   const config = readConfig({
     NODE_ENV: 'test',
-    DATABASE_URL: database.url,
+    DATABASE_URL: database.appUrl,
     DEMO_DATA: 'true',
     ADMIN_PASSWORD: adminPassword,
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...options.env,
   });
   const secret = 'a secret that only this test run knows, long enough';
-  const app = await createApp({ config, databaseUrl: database.url, secret, retry: options.retry });
+  const app = await createApp({ config, databaseUrl: database.appUrl, secret, retry: options.retry });
   await app.listen(0, '127.0.0.1');
   const url = await app.getUrl();
   const admin = await Api.signIn(url, config.ADMIN_EMAIL, adminPassword);
