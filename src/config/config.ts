@@ -11,12 +11,12 @@ import {
   Matches,
   Max,
   Min,
-  MinLength,
   ValidateBy,
   validateSync,
   type ValidationOptions,
 } from 'class-validator';
 import * as ipaddr from 'ipaddr.js';
+import { weaknessOf } from './secret-strength';
 
 const flag = () =>
   Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value));
@@ -48,6 +48,11 @@ export class Config {
   @IsUrl({ protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true })
   readonly DATABASE_URL?: string;
 
+  /** The same database as the role that owns its tables: only migrations use it. Default: DATABASE_URL. */
+  @IsOptional()
+  @IsUrl({ protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true })
+  readonly DATABASE_OWNER_URL?: string;
+
   /** Directory of the embedded Postgres and of generated secrets. */
   @Length(1, 1000)
   readonly DATA_DIR: string = 'data';
@@ -75,9 +80,8 @@ export class Config {
   @Max(3600)
   readonly REQUEST_TIMEOUT_SECONDS: number = 30;
 
-  /** Signs access tokens; at least 32 characters. Without it, a random one is kept in DATA_DIR. */
+  /** Signs access tokens; at least 32 random characters. Without it, a random one is kept in DATA_DIR. */
   @IsOptional()
-  @MinLength(32)
   readonly JWT_SECRET?: string;
 
   /** Lifetime of an access token, in seconds. */
@@ -152,21 +156,17 @@ export class ConfigError extends Error {
 
 /** @throws ConfigError */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
-  const unset = [
-    'DATABASE_URL',
-    'JWT_SECRET',
-    'ADMIN_PASSWORD',
-    'DOCS',
-    'DEMO_DATA',
-    'METRICS',
-    'METRICS_TOKEN',
-    'TRUSTED_PROXIES',
-  ];
-  const known = Object.keys(new Config()).concat(unset);
+  const unset = ['DATABASE_URL', 'DATABASE_OWNER_URL', 'JWT_SECRET', 'ADMIN_PASSWORD', 'DOCS', 'DEMO_DATA', 'METRICS'];
+  const known = Object.keys(new Config()).concat(unset, 'METRICS_TOKEN', 'TRUSTED_PROXIES');
   // an empty variable is how shells and compose files say "not set"
   const given = known.flatMap((key) => (env[key] ? [[key, env[key]] as const] : []));
   const config = plainToInstance(Config, Object.fromEntries(given));
   const problems = validateSync(config).flatMap((problem) => Object.values(problem.constraints ?? {}));
+  const weakness = config.JWT_SECRET && weaknessOf(config.JWT_SECRET);
+  if (weakness) problems.push(`JWT_SECRET ${weakness}: set it to the output of openssl rand -hex 32`);
+  if (config.DATABASE_OWNER_URL && !config.DATABASE_URL) {
+    problems.push('DATABASE_OWNER_URL needs DATABASE_URL, which the application uses once the migrations have run');
+  }
   if (config.NODE_ENV === 'production' && config.DATABASE_URL && !config.JWT_SECRET) {
     problems.push(
       'JWT_SECRET must be set in production with DATABASE_URL, so that all replicas share it: openssl rand -hex 32',

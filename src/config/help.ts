@@ -13,12 +13,15 @@ Environment (none is needed):
 
   DATABASE_URL          Postgres to use, postgres://user:password@host:port/database;
                         without it, one is run in DATA_DIR
+  DATABASE_OWNER_URL    the same database as the role that owns its tables, for migrations
+                        (DATABASE_URL); the role of DATABASE_URL is created if there is none
   DATA_DIR              its directory, and that of generated secrets (data)
   HOST, PORT            where to listen (127.0.0.1, 3000)
   MAX_CONNECTIONS       connections that may be open at once (2000)
   REQUEST_TIMEOUT_SECONDS
                         time for a request to arrive in full (30)
-  JWT_SECRET            signs access tokens, at least 32 characters (random, kept in DATA_DIR)
+  JWT_SECRET            signs access tokens, at least 32 random characters
+                        (generated, kept in DATA_DIR)
   ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)
   SIGN_IN_FAILURES_PER_ACCOUNT, SIGN_IN_FAILURES_PER_ADDRESS
                         within 15 minutes, after which sign-in is refused (10, 100)

@@ -26,7 +26,7 @@ export async function startServer(): Promise<Server> {
     settings: { ...durable, max_connections: '600' },
   });
   const urlOf = (name: string) => {
-    const url = new URL(postgres.url);
+    const url = new URL(postgres.ownerUrl);
     url.pathname = `/${name}`;
     return url.href;
   };

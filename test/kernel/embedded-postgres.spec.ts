@@ -58,14 +58,14 @@ describe('a start', () => {
   it('creates the database, then finds it again on the same port with everything in it', async () => {
     const first = await start(directory);
     expect(first.created).toBe(true);
-    expect(first.url).toMatch(/^postgres:\/\/orderloom:[\w-]{32}@127\.0\.0\.1:\d+\/orderloom$/);
-    await query(first.url, "CREATE TABLE words AS SELECT 'Größe 値段' AS word");
+    expect(first.ownerUrl).toMatch(/^postgres:\/\/orderloom:[\w-]{32}@127\.0\.0\.1:\d+\/orderloom$/);
+    await query(first.ownerUrl, "CREATE TABLE words AS SELECT 'Größe 値段' AS word");
     await stop(first);
 
     const second = await start(directory);
     expect(second.created).toBe(false);
-    expect(second.url).toBe(first.url);
-    expect(await query(second.url, 'SELECT word, length(word) FROM words')).toEqual([
+    expect(second.ownerUrl).toBe(first.ownerUrl);
+    expect(await query(second.ownerUrl, 'SELECT word, length(word) FROM words')).toEqual([
       { word: 'Größe 値段', length: 8 },
     ]);
     // Only what is secret is closed: the parents stay as mkdir makes them.
@@ -78,7 +78,7 @@ describe('a start', () => {
     const postgres = await startEmbeddedPostgres({ directory });
     running.add(postgres);
     const [row] = await query(
-      postgres.url,
+      postgres.ownerUrl,
       `SELECT pg_encoding_to_char(encoding) AS encoding, datlocprovider, datlocale,
               current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
               current_setting('listen_addresses') AS listen, current_setting('unix_socket_directories') AS sockets
@@ -93,7 +93,7 @@ describe('a start', () => {
       listen: '127.0.0.1',
       sockets: '',
     });
-    const stranger = postgres.url.replace(/:[\w-]{32}@/, ':guess@');
+    const stranger = postgres.ownerUrl.replace(/:[\w-]{32}@/, ':guess@');
     await expect(query(stranger, 'SELECT 1')).rejects.toMatchObject({ code: '28P01' });
   });
 
@@ -101,8 +101,8 @@ describe('a start', () => {
     const squatter = createServer().listen(Number(readFileSync(join(directory, 'port'), 'utf8')), '127.0.0.1');
     await eventually(() => squatter.listening);
     const postgres = await start(directory);
-    expect(await query(postgres.url, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
-    expect(readFileSync(join(directory, 'port'), 'utf8').trim()).toBe(new URL(postgres.url).port);
+    expect(await query(postgres.ownerUrl, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
+    expect(readFileSync(join(directory, 'port'), 'utf8').trim()).toBe(new URL(postgres.ownerUrl).port);
     squatter.close();
   });
 
@@ -110,7 +110,7 @@ describe('a start', () => {
     rmSync(join(directory, 'password'));
     const log: string[] = [];
     const postgres = await start(directory, log);
-    expect(await query(postgres.url, 'SELECT word FROM words')).toHaveLength(1);
+    expect(await query(postgres.ownerUrl, 'SELECT word FROM words')).toHaveLength(1);
     expect(log).toEqual([expect.stringContaining('was lost')]);
   });
 
@@ -180,7 +180,7 @@ describe('after violence', () => {
     const postgres = await start(directory, log);
     expect(log).toEqual([expect.stringContaining(`process ${orphan}`)]);
     expect(incarnation(orphan)).toBeUndefined();
-    expect(await query(postgres.url, 'SELECT n FROM orphaned')).toEqual([{ n: 1 }]);
+    expect(await query(postgres.ownerUrl, 'SELECT n FROM orphaned')).toEqual([{ n: 1 }]);
   });
 
   it('recovers from the log when process and server were both killed', async () => {
@@ -192,7 +192,7 @@ describe('after violence', () => {
     process.kill(server, 'SIGKILL');
 
     const postgres = await start(directory);
-    expect(await query(postgres.url, 'SELECT count(*)::int AS n FROM logged')).toEqual([{ n: 1000 }]);
+    expect(await query(postgres.ownerUrl, 'SELECT count(*)::int AS n FROM logged')).toEqual([{ n: 1000 }]);
     expect(readFileSync(join(directory, 'server.log'), 'utf8')).toContain('automatic recovery in progress');
   });
 
@@ -204,7 +204,7 @@ describe('after violence', () => {
     writeFileSync(pidFile, `${bystander.pid}\n${join(directory, 'data')}\n1\n5432\n\n127.0.0.1\n1 1\nready   \n`);
 
     const postgres = await start(directory);
-    expect(await query(postgres.url, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
+    expect(await query(postgres.ownerUrl, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
     expect(incarnation(bystander.pid ?? 0)).toBeDefined();
   });
 
@@ -217,16 +217,16 @@ describe('after violence', () => {
 
     const postgres = await start(half);
     expect(postgres.created).toBe(true);
-    expect(await query(postgres.url, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
+    expect(await query(postgres.ownerUrl, 'SELECT 1 AS n')).toEqual([{ n: 1 }]);
     expect(readdirSync(half).filter((name) => name.startsWith('data'))).toEqual(['data']);
   });
 
   it('restarts a server that dies, on the same port, and gives up when it dies again and again', async () => {
     const log: string[] = [];
     const postgres = await start(directory, log);
-    await query(postgres.url, 'CREATE TABLE deaths (n int)');
+    await query(postgres.ownerUrl, 'CREATE TABLE deaths (n int)');
     for (let death = 1; death <= 6; death++) {
-      await query(postgres.url, `INSERT INTO deaths VALUES (${death})`);
+      await query(postgres.ownerUrl, `INSERT INTO deaths VALUES (${death})`);
       process.kill(serverOf(directory), 'SIGKILL');
       // Two lines a death: it restarts, it accepts connections; the last time one.
       await eventually(() => log.length === Math.min(2 * death, 11));
@@ -235,7 +235,7 @@ describe('after violence', () => {
     expect(log[10]).toContain('giving up after 5 restarts within a minute');
     expect(log[0]).toMatch(/process \d+ was ended by SIGKILL; restarting it \(1 of at most 5/);
     await stop(postgres);
-    expect(await query((await start(directory)).url, 'SELECT count(*)::int AS n FROM deaths')).toEqual([{ n: 6 }]);
+    expect(await query((await start(directory)).ownerUrl, 'SELECT count(*)::int AS n FROM deaths')).toEqual([{ n: 6 }]);
   });
 
   it('outlives Ctrl-C, which reaches the whole process group, until the application has drained', async () => {

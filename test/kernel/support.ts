@@ -11,15 +11,17 @@ import { Sagas } from '../../src/kernel/sagas/sagas';
 import { DeadLetters } from '../../src/kernel/subscriptions/dead-letters';
 import type { RetryOptions } from '../../src/kernel/subscriptions/runner';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
+import { grantedUrl } from '../support/database';
 
-/** The store alone, as a process of its own has it. */
+/** The store alone, as a process of its own has it: in the application's role. */
 export interface OpenStore {
   readonly store: EventStore;
   readonly database: Database;
   close(): Promise<void>;
 }
 
-export async function openStore(url: string): Promise<OpenStore> {
+export async function openStore(ownerUrl: string): Promise<OpenStore> {
+  const url = await grantedUrl(ownerUrl);
   // the faults that these tests bring about are no news
   Logger.overrideLogger(false);
   const database = new Database(url);
@@ -34,7 +36,7 @@ export async function openStore(url: string): Promise<OpenStore> {
   };
 }
 
-/** The kernel as an app of its own, with the test's projections, reactions and command handlers in it. */
+/** The kernel as an app of its own, in the application's role, with the test's projections, reactions and handlers. */
 export interface Kernel {
   readonly store: EventStore;
   readonly subscriptions: Subscriptions;
@@ -50,10 +52,11 @@ export const settings = { notify: true };
 export const quickRetry: RetryOptions = { attempts: 3, backoffMs: 5, maxBackoffMs: 20, patienceMs: 60_000 };
 
 export async function startKernel(
-  databaseUrl: string,
+  ownerUrl: string,
   providers: Provider[] = [],
   retry: Partial<RetryOptions> = {},
 ): Promise<Kernel> {
+  const databaseUrl = await grantedUrl(ownerUrl);
   const kernel = KernelModule.forRoot({ databaseUrl, retry: { ...quickRetry, ...retry }, ...settings });
   @Module({ imports: [kernel], providers })
   class TestModule {}

@@ -75,13 +75,19 @@ describe('while the database is away', () => {
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'orderloom-away-'));
     database = await createDatabase();
-    const through = new URL(database.url);
+    const [through, ownerThrough] = [new URL(database.appUrl), new URL(database.url)];
     const [linePort, port] = [await freePort(), await freePort()];
     line = new Line(linePort, { host: through.hostname, port: Number(through.port) });
     await line.open();
-    through.port = String(linePort);
+    for (const each of [through, ownerThrough]) each.port = String(linePort);
     url = `http://127.0.0.1:${port}`;
-    app = new AppProcess({ DATABASE_URL: through.href, DATA_DIR: directory, PORT: String(port), LOG_LEVEL: 'fatal' });
+    app = new AppProcess({
+      DATABASE_URL: through.href,
+      DATABASE_OWNER_URL: ownerThrough.href,
+      DATA_DIR: directory,
+      PORT: String(port),
+      LOG_LEVEL: 'fatal',
+    });
     await app.ready(url);
   });
   afterAll(async () => {

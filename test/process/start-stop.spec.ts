@@ -143,6 +143,7 @@ describe('the process', () => {
 
   describe('with a Postgres of yours', () => {
     const name = `process_${process.pid}`;
+    const role = `${name}_app`;
     const at = (change: (url: URL) => void) => {
       const url = new URL(process.env['TEST_POSTGRES_URL']!);
       url.pathname = `/${name}`;
@@ -162,6 +163,7 @@ describe('the process', () => {
     afterAll(async () => {
       await Promise.all(processes.map((each) => each.end()));
       await administer(`drop database ${name} with (force)`);
+      await administer(`drop role if exists ${role}`);
     });
 
     it('says what is wrong with DATABASE_URL', async () => {
@@ -182,9 +184,12 @@ describe('the process', () => {
     });
 
     it('comes up twice at the same moment on one empty database', async () => {
-      const DATABASE_URL = at(() => undefined);
+      const DATABASE_OWNER_URL = at(() => undefined);
+      const DATABASE_URL = at((url) => Object.assign(url, { username: role, password: 'of the application' }));
       const ports = await Promise.all([freePort(), freePort()]);
-      const replicas = ports.map((port) => run({ ...own, DATABASE_URL, PORT: String(port), DEMO_DATA: 'true' }));
+      const replicas = ports.map((port) =>
+        run({ ...own, DATABASE_URL, DATABASE_OWNER_URL, PORT: String(port), DEMO_DATA: 'true' }),
+      );
       const urls = ports.map((port) => `http://127.0.0.1:${port}`);
       await Promise.all(replicas.map((replica, nth) => replica.ready(urls[nth]!)));
       const applied = replicas.filter((replica) => /migrations applied/.test(replica.output));
@@ -192,7 +197,7 @@ describe('the process', () => {
 
       const tokens = await Promise.all(urls.map((url) => Api.signIn(url, 'admin@orderloom.local', password)));
       // a port that is taken: by the first of them
-      const third = await ran({ ...own, DATABASE_URL, PORT: String(ports[0]) });
+      const third = await ran({ ...own, DATABASE_URL, DATABASE_OWNER_URL, PORT: String(ports[0]) });
       expect(third).toMatchObject(sentence(new RegExp(`Port ${ports[0]} is in use: stop what listens there`)));
 
       // one data set, whoever is asked

@@ -14,6 +14,7 @@ export const tokenSecret = 'a secret that only this test run knows, long enough'
 export interface TestApp {
   readonly app: NestFastifyApplication;
   readonly url: string;
+  /** As the owner, for a look into the tables; the app itself connects as its own role. */
   readonly databaseUrl: string;
   /** Signed in as the administrator. */
   readonly admin: Api;
@@ -31,13 +32,13 @@ export async function startApp(
   const database = await createDatabase();
   const config = readConfig({
     NODE_ENV: 'test',
-    DATABASE_URL: database.url,
+    DATABASE_URL: database.appUrl,
     DEMO_DATA: 'true',
     ADMIN_PASSWORD: adminPassword,
     LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'silent',
     ...options.env,
   });
-  const app = await createApp({ config, databaseUrl: database.url, secret: tokenSecret, retry: options.retry });
+  const app = await createApp({ config, databaseUrl: database.appUrl, secret: tokenSecret, retry: options.retry });
   await app.listen(0, '127.0.0.1');
   const url = await app.getUrl();
   const admin = await Api.signIn(url, config.ADMIN_EMAIL, adminPassword);

@@ -6,7 +6,7 @@ const { Client } = require('pg');
 const { startEmbeddedPostgres } = require('../../dist/src/kernel/database/embedded-postgres');
 const { migrate } = require('../../dist/src/kernel/database/migrate');
 
-/** One real Postgres for the whole run, with a migrated template that each spec file copies. */
+/** One real Postgres for the whole run, with a migrated template that each spec file copies, and both roles. */
 module.exports = async () => {
   const directory = mkdtempSync(join(tmpdir(), 'orderloom-test-'));
   chmodSync(directory, 0o755);
@@ -14,13 +14,14 @@ module.exports = async () => {
     directory: join(directory, 'data'),
     settings: { fsync: 'off', full_page_writes: 'off', max_connections: '400' },
   });
-  await migrate(postgres.url);
-  const admin = new URL(postgres.url);
+  await migrate(postgres.ownerUrl, postgres.appUrl);
+  const admin = new URL(postgres.ownerUrl);
   admin.pathname = '/postgres';
   const client = new Client(admin.href);
   await client.connect();
   await client.query('alter database orderloom rename to orderloom_template');
   await client.end();
   process.env.TEST_POSTGRES_URL = admin.href;
+  process.env.TEST_APPLICATION_URL = postgres.appUrl;
   globalThis.testPostgres = { postgres, directory };
 };

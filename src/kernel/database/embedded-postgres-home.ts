@@ -19,7 +19,9 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { EmbeddedPostgresError } from './embedded-postgres-lock';
 
+/** The superuser that initdb creates. It owns the schemas; the application connects as {@link APPLICATION_ROLE}. */
 export const ROLE = 'orderloom';
+export const APPLICATION_ROLE = 'orderloom_app';
 
 /** A user of the system that the server runs as, when we are root; Postgres refuses to run as root. */
 export interface Account {
@@ -28,7 +30,7 @@ export interface Account {
   readonly gid: number;
 }
 
-/** Where all of it lives: `data` (the cluster), `password`, `port`, `server.log` and the lock. */
+/** Where all of it lives: `data` (the cluster), `password`, `app-password`, `port`, `server.log` and the lock. */
 export interface Home {
   readonly path: string;
   readonly data: string;
@@ -147,6 +149,22 @@ function writePrivate(home: Home, path: string, text: string): void {
   renameSync(`${path}.new`, path);
 }
 
+function readPassword(path: string): string | undefined {
+  return (existsSync(path) && readFileSync(path, 'utf8').trim()) || undefined;
+}
+
+const newPassword = () => randomBytes(24).toString('base64url');
+
+/** Of the application's role; a new one when there is none, which the role has to be given then. */
+export function applicationPassword(home: Home): string {
+  const file = join(home.path, 'app-password');
+  const known = readPassword(file);
+  if (known) return known;
+  const password = newPassword();
+  writePrivate(home, file, password);
+  return password;
+}
+
 /** In single-user mode, which asks for no password; the server must not run. */
 async function resetPassword(home: Home, bin: string, password: string): Promise<void> {
   const statement = `ALTER ROLE ${ROLE} PASSWORD '${password}';\n`;
@@ -177,8 +195,8 @@ function syncDirectory(path: string): void {
 export async function prepareCluster(home: Home, bin: string, durable: boolean, log: Log) {
   const created = !existsSync(join(home.data, 'global', 'pg_control'));
   const passwordFile = join(home.path, 'password');
-  const known = existsSync(passwordFile) && readFileSync(passwordFile, 'utf8').trim();
-  const password = known || randomBytes(24).toString('base64url');
+  const known = readPassword(passwordFile);
+  const password = known ?? newPassword();
   if (!known && !created) {
     log(`${passwordFile} was lost: giving ${ROLE} a new password`);
     await resetPassword(home, bin, password);

@@ -1,14 +1,17 @@
-import { Client } from 'pg';
+import { createRole, loginOf, roleExists, setPassword } from './application-role';
+import { connected } from './connected';
 import { locateBinaries, prepareBinaries } from './embedded-postgres-binaries';
-import { ROLE, prepareCluster, prepareHome } from './embedded-postgres-home';
+import { APPLICATION_ROLE, ROLE, applicationPassword, prepareCluster, prepareHome } from './embedded-postgres-home';
 import { EmbeddedPostgresError, lockDirectory } from './embedded-postgres-lock';
 import { PostgresServer } from './embedded-postgres-server';
 
 export { EmbeddedPostgresError };
 
 export interface EmbeddedPostgres {
-  /** `postgres://…@127.0.0.1:PORT/orderloom` */
-  readonly url: string;
+  /** `postgres://orderloom:…@127.0.0.1:PORT/orderloom`, a superuser: for migrations and for tests only. */
+  readonly ownerUrl: string;
+  /** The same database as `orderloom_app`, which has no rights until {@link migrate} gives it some. */
+  readonly appUrl: string;
   /** True when this start created the data directory (initdb ran). */
   readonly created: boolean;
   /** Fast shutdown (SIGINT), waits for the server to be gone; idempotent. Drain the application first. */
@@ -16,7 +19,7 @@ export interface EmbeddedPostgres {
 }
 
 export interface EmbeddedPostgresOptions {
-  /** Where cluster, password, port, lock and server log are kept; made when absent. */
+  /** Where cluster, passwords, port, lock and server log are kept; made when absent. */
   readonly directory: string;
   /** Gets one line for everything out of the ordinary; an ordinary start says nothing. */
   readonly log?: (line: string) => void;
@@ -49,10 +52,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       await server.clearLeftovers();
       const { created, password } = await prepareCluster(home, bin, settings.fsync !== 'off', log);
       const port = await server.start(bin);
-      const url = `postgres://${ROLE}:${password}@127.0.0.1:${port}/`;
-      await ensureDatabase(url);
+      const urlOf = (role: string, secret: string, database: string) =>
+        `postgres://${role}:${secret}@127.0.0.1:${port}/${database}`;
+      const ownerUrl = urlOf(ROLE, password, DATABASE);
+      const appUrl = urlOf(APPLICATION_ROLE, applicationPassword(home), DATABASE);
+      await ensureDatabase(appUrl, urlOf(ROLE, password, 'postgres'));
       let stopped: Promise<void> | undefined;
-      return { url: url + DATABASE, created, stop: () => (stopped ??= stop()) };
+      return { ownerUrl, appUrl, created, stop: () => (stopped ??= stop()) };
     } catch (error) {
       await stop();
       throw error;
@@ -67,22 +73,22 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-/** Also on a later start: the one before may have been killed between initdb and this. */
-async function ensureDatabase(url: string): Promise<void> {
-  const connected = async (database: string, work: (client: Client) => Promise<unknown>) => {
-    const client = new Client({ connectionString: url + database, ssl: false });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      await work(client);
-    } finally {
-      await client.end().catch(() => undefined);
-    }
-  };
+/**
+ * Creates role and database of the application. Also on a later start: the one before may have been killed between
+ * initdb and this, the file with the password may have been lost, and earlier versions made no such role.
+ */
+async function ensureDatabase(appUrl: string, adminUrl: string): Promise<void> {
   try {
-    await connected(DATABASE, async () => undefined);
+    return await connected(appUrl, async () => undefined);
   } catch (error) {
-    if ((error as { code?: string }).code !== '3D000') throw error;
-    await connected('postgres', (client) => client.query(`CREATE DATABASE ${DATABASE}`));
+    // 28P01: no such role, or another password; 3D000: no such database
+    if (!/^(28P01|3D000)$/.test(String((error as { code?: unknown }).code))) throw error;
   }
+  await connected(adminUrl, async (client) => {
+    const login = loginOf(appUrl);
+    if (await roleExists(client, login.role)) await setPassword(client, login);
+    else await createRole(client, login);
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
+    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+  });
 }

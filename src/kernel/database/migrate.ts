@@ -1,13 +1,23 @@
 import { join } from 'node:path';
 import { DataSource } from 'typeorm';
+import { grantApplication } from './grants';
 
 /**
- * Brings the schemas up to date; a no-op when they are. Processes that start together take turns: TypeORM has no lock
- * of its own, and two runs of one migration fail.
+ * As the owner, brings the schemas up to date and the rights of the application's role with them; a no-op when they are.
+ * Its connections end with it. Processes that start together take turns: TypeORM has no lock of its own, and two runs of
+ * one migration fail.
  *
+ * @param appUrl what the application connects with; by default it is the owner
  * @returns names of the migrations that ran
+ * @throws DatabaseRoleError when the application's role is missing and the owner may not create it
  */
-export async function migrate(url: string): Promise<string[]> {
+export async function migrate(ownerUrl: string, appUrl = ownerUrl): Promise<string[]> {
+  const ran = await runMigrations(ownerUrl);
+  await grantApplication(ownerUrl, appUrl);
+  return ran;
+}
+
+async function runMigrations(url: string): Promise<string[]> {
   const migrations = join(__dirname, '../../../migrations/*/*.{js,ts}');
   const source = await new DataSource({ type: 'postgres', url, migrations: [migrations], poolSize: 2 }).initialize();
   const lock = source.createQueryRunner();

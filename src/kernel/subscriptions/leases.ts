@@ -42,8 +42,11 @@ export interface Notifications {
 const leaseSeconds = 10;
 const renewMs = 1000;
 
+// A session's backend_start is null for a role other than its own: whether it is the owner's session cannot be seen
+// then, and the end of the lease decides.
 const free = `(c.owner is null or c.lease_until < clock_timestamp() or not exists (
-  select from pg_stat_activity a where a.pid = c.backend_pid and a.backend_start = c.backend_start))`;
+  select from pg_stat_activity a
+  where a.pid = c.backend_pid and coalesce(a.backend_start, c.backend_start) = c.backend_start))`;
 const mine = `owner = $1, lease_until = clock_timestamp() + interval '${leaseSeconds} s', backend_pid = pg_backend_pid(),
   backend_start = (select backend_start from pg_stat_activity where pid = pg_backend_pid())`;
 

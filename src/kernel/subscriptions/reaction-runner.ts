@@ -190,6 +190,7 @@ export class ReactionRunner extends Runner {
     let saved = lease.position;
     let timer: NodeJS.Timeout | undefined;
     let writing: Promise<void> = Promise.resolve();
+    let stopped = false;
     const save = async () => {
       timer = undefined;
       const position = this.position;
@@ -199,16 +200,23 @@ export class ReactionRunner extends Runner {
         saved = position;
       } catch (error) {
         if (error instanceof Fenced) fail(error);
-        else this.logger.warn(`Cannot write the checkpoint, trying again: ${(error as Error).message}`);
+        else {
+          this.logger.warn(`Cannot write the checkpoint, trying again: ${(error as Error).message}`);
+          touch();
+        }
       }
     };
+    // One write at a time: of two at once, the later position could be written first and then be overwritten.
+    const touch = () => {
+      if (stopped) return;
+      timer ??= setTimeout(() => {
+        writing = writing.then(save);
+      }, saveEveryMs);
+    };
     return {
-      touch: () => {
-        timer ??= setTimeout(() => {
-          writing = save();
-        }, saveEveryMs);
-      },
+      touch,
       stop: async () => {
+        stopped = true;
         clearTimeout(timer);
         await writing;
         await save();

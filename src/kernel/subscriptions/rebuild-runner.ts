@@ -8,6 +8,7 @@ import type { RunnerDependencies } from './runner';
 const page = 1000;
 
 export const rebuildOf = (name: string): string => `${name}/rebuild`;
+/** As subscriptions.shadow_of() in the database names it. */
 const shadowOf = (table: string): string => `${table}__rebuild`;
 
 /**
@@ -33,8 +34,7 @@ export class RebuildRunner extends ProjectionRunner {
   private async begin(lease: Lease): Promise<void> {
     await this.deps.database.relaxedTransaction(async (client) => {
       await assertLease(client, lease);
-      await client.query(`drop table if exists ${this.table}`);
-      await client.query(`create table ${this.table} (like ${this.projection.table} including all)`);
+      await client.query('select subscriptions.begin_rebuild($1)', [this.projection.table]);
     });
   }
 
@@ -51,9 +51,7 @@ export class RebuildRunner extends ProjectionRunner {
       // what the live view has shown must be in the new one
       if (!(await this.follow(client, target))) return false;
       const position = Math.max(target, this.position);
-      const { table } = this.projection;
-      await client.query(`drop table ${table}`);
-      await client.query(`alter table ${this.table} rename to ${table.slice(table.indexOf('.') + 1)}`);
+      await client.query('select subscriptions.finish_rebuild($1)', [this.projection.table]);
       await client.query(
         `update subscriptions.checkpoints
          set position = $2, version = $3, epoch = epoch + 1, owner = null, lease_until = null where name = $1`,

@@ -3,7 +3,7 @@ import { Database } from '../../../src/kernel/database/database';
 import type { StoredEvent } from '../../../src/kernel/event-store/event';
 import { Fenced } from '../../../src/kernel/subscriptions/fencing';
 import { FoldedView, ProjectionOf } from '../../../src/kernel/subscriptions/projection';
-import { createDatabase, type TestDatabase } from '../../support/database';
+import { createDatabase, grantedUrl, type TestDatabase } from '../../support/database';
 import {
   aThing,
   connect,
@@ -337,6 +337,7 @@ describe('a projection', () => {
 
   it('as a fold of rows survives a broken line in its first look at the table', async () => {
     await tester.query('create table test_view.counts (id uuid primary key, total integer not null)');
+    await grantedUrl(db.url);
     const database = kernel.get(Database);
     const counts = new Counts();
     const events: StoredEvent[] = [];

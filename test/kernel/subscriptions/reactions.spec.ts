@@ -424,6 +424,31 @@ describe('a reaction', () => {
       expect(kernel.get(Heard).handled).toEqual([]);
     });
 
+    it('does not move back when one write of it takes longer than the next', async () => {
+      const database = kernel.get(Database);
+      const write = database.relaxedTransaction.bind(database);
+      const { opened, open } = gate();
+      let slow = true;
+      const written: Promise<unknown>[] = [];
+      database.relaxedTransaction = async (work) => {
+        if (!slow) return write(work);
+        const writing = opened.then(() => write(work));
+        written.push(writing);
+        return writing;
+      };
+      await tell(aThing(), 1);
+      // one of each subscription: the two of this test and the two of the kernel's sagas
+      await eventually(() => written.length === 4);
+      slow = false;
+      await tell(aThing(), 2);
+      const isAt = (position: number) => async () => (await checkpoint(tester, subscription)).position === position;
+      // a second write, if it is not made to wait for the first
+      await eventually(isAt(2), 500).catch(() => undefined);
+      open();
+      await Promise.all(written);
+      await eventually(isAt(2), 3000);
+    });
+
     it('which a replaced worker moves no more, as it keeps no letters', async () => {
       const { opened, open } = gate();
       heard.on = async ({ n }) => {
