@@ -70,12 +70,13 @@ export class Actors {
       ['customer', 9],
       ['staff', 6],
       ['admin', 4],
-      ['anonymous', 1],
-      ['forged', 1],
+      ['anonymous', 0.7],
+      ['forged', 0.7],
     ];
-    const present = shares.filter(([role]) => this.of(role).length > 0);
+    const able = (role: Role) => this.of(role).filter(({ token }) => token !== undefined || role === 'anonymous');
+    const present = shares.filter(([role]) => able(role).length > 0);
     const [role] = dice.weighted(present, ([role, share]) => share * weight(role));
-    return dice.pick(this.of(role));
+    return dice.pick(able(role));
   }
 
   /** The app did not take this actor's token, which was a good one. */

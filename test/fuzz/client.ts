@@ -24,6 +24,8 @@ export interface SendOptions {
   readonly abort?: boolean;
   /** Say that nothing more will come: for what may not be a whole request. */
   readonly end?: boolean;
+  /** Whether the server may have understood it otherwise than it was meant, and waits for the rest of it. */
+  readonly suspect?: boolean;
 }
 
 /**
@@ -42,9 +44,7 @@ export class Connection {
     const reused = this.socket !== undefined;
     const first = await this.attempt(bytes, options);
     // the server may close a connection that is idle just when it is used again
-    if (reused && 'lost' in first && first.lost === 'closed' && first.detail === nothing)
-      return this.attempt(bytes, options);
-    return first;
+    return reused && 'lost' in first && first.lost === 'closed' ? this.attempt(bytes, options) : first;
   }
 
   close(): void {
@@ -54,7 +54,7 @@ export class Connection {
 
   private attempt(
     bytes: Buffer,
-    { timeoutMs, head = false, abort = false, end = false }: SendOptions,
+    { timeoutMs, head = false, abort = false, end = false, suspect = false }: SendOptions,
   ): Promise<Reply | Lost> {
     const socket = (this.socket ??= connect({ port: this.port, host: this.host, noDelay: true }));
     const parser = new Parser(head);
@@ -70,7 +70,7 @@ export class Connection {
       const ms = () => performance.now() - begun;
       const lose = (lost: Lost['lost'], detail: string) => finish({ lost, detail, ms: ms() }, false);
       const complete = () =>
-        finish({ ...parser.reply(), ms: ms() }, !end && socket.writableLength === 0 && parser.keepAlive);
+        finish({ ...parser.reply(), ms: ms() }, !end && !suspect && socket.writableLength === 0 && parser.keepAlive);
       const timer = setTimeout(() => lose('timeout', `no answer after ${timeoutMs} ms`), timeoutMs);
       let failure = nothing;
       socket.on('data', (chunk) => {

@@ -17,7 +17,9 @@ export class Composer {
   /** By operation and role: how often it answered 2xx, and 403. */
   private readonly allowed = new Map<string, { yes: number; no: number }>();
   /** Mutations that are left out from now on, since they have shown what they had to show. */
-  readonly retired = new Set<string>();
+  readonly retired = new Set<string>(
+    process.env['NOHEAVY'] ? mutations.filter(({ heavy }) => heavy).map(({ name }) => name) : [],
+  );
 
   constructor(
     private readonly seed: number,
@@ -50,10 +52,7 @@ export class Composer {
     this.allowed.set(name, counts);
     if (mutations.length > 0) return;
     for (const { resource, place } of used) {
-      const uses = resource.uses.get(place) ?? { ok: 0, bad: 0 };
-      if (status < 300) uses.ok++;
-      else if (status !== 412 && status !== 503) uses.bad++;
-      resource.uses.set(place, uses);
+      if (![401, 412, 429, 503].includes(status)) this.pool.learn(resource, place, status < 300);
     }
   }
 
@@ -77,7 +76,8 @@ export class Composer {
   }
 
   private choices(draft: Draft, dice: Dice): Choices {
-    return { dice, document: this.document, pool: this.pool, actor: draft.actor.name, used: draft.used };
+    const fullness = dice.pick([0.1, 0.5, 0.5, 0.95]);
+    return { dice, document: this.document, pool: this.pool, actor: draft.actor.name, fullness, used: draft.used };
   }
 
   private valid(nth: number, operation: Operation, actor: Actor, dice: Dice): Draft {
@@ -116,13 +116,16 @@ export class Composer {
     if (types.length > 0) {
       const [type, schema] = dice.pick(types);
       draft.contentType = type;
-      draft.body = valid(schema, 'body', choices);
+      const { examples } = operation;
+      const asExample = examples.length > 0 && dice.chance(0.3);
+      draft.body = asExample ? structuredClone(dice.pick(examples)) : valid(schema, 'body', choices);
       this.signIn(draft, dice);
     }
     return draft;
   }
 
-  private fillPath(draft: Draft, { dice, pool, actor, used, document }: Choices): void {
+  private fillPath(draft: Draft, choices: Choices): void {
+    const { dice, pool, actor, used } = choices;
     const values: Record<string, string> = {};
     let within: ReadonlyMap<string, readonly string[]> = new Map();
     for (const { kind, names } of placesOf(draft.operation.path)) {
@@ -143,10 +146,7 @@ export class Composer {
     for (const { name, schema, in: place } of draft.operation.parameters) {
       if (place !== 'path' || values[name]) continue;
       const guess = schema['type'] === 'string' && !/id$/i.test(name) ? 'x' : dice.uuid();
-      values[name] =
-        schema['type'] === 'string'
-          ? guess
-          : String(valid(document.resolve(schema), name, { dice, pool, actor, used, document }));
+      values[name] = schema['type'] === 'string' ? guess : String(valid(schema, name, choices));
     }
     draft.path = draft.operation.path.replace(/\{(\w+)\}/g, (_, name: string) =>
       encodeURIComponent(values[name] ?? 'x'),

@@ -20,6 +20,8 @@ export interface Operation {
   readonly parameters: readonly Parameter[];
   /** Schema by content type; empty for an operation without a body. */
   readonly bodies: ReadonlyMap<string, Schema>;
+  /** Bodies that are said to work as they stand. */
+  readonly examples: readonly Json[];
   /** Schema by content type, by status: `200`, `4XX`, `default`. */
   readonly responses: ReadonlyMap<string, ReadonlyMap<string, Schema>>;
 }
@@ -48,6 +50,11 @@ export class ApiDocument {
             required: parameter.required ?? false,
             schema: parameter.schema ?? {},
           })),
+          examples: Object.values(
+            (this.resolve((operation['requestBody'] ?? {}) as Schema)['content'] ?? {}) as Record<string, Schema>,
+          ).flatMap(({ examples }) =>
+            Object.values((examples ?? {}) as Record<string, Schema>).map(({ value }) => value),
+          ),
           bodies: content(operation['requestBody'] as Schema | undefined),
           responses: new Map(
             Object.entries(operation['responses'] as Record<string, Schema>).map(

@@ -68,7 +68,13 @@ async function fuzz(target: Target, options: Options): Promise<boolean> {
       `All tables compared around ${compared} refused requests; ${restless} of ${rests} times it did not come to rest`,
     );
     if (database) console.log(await database.describe());
-    if (memory) console.log(`Memory of the app: ${memory.now} MiB, at most ${memory.most} MiB`);
+    const { user, system } = process.cpuUsage();
+    if (memory) {
+      console.log(
+        `The app takes ${memory.now} MiB, at most ${memory.most} MiB; it computed ${Math.round(memory.cpuSeconds)} s, ` +
+          `the fuzzer ${Math.round((user + system) / 1e6)} s`,
+      );
+    }
     console.log(report.count === 0 ? 'Nothing found' : `${report.count} kinds of failure (seed ${options.seed})`);
     return report.count === 0;
   } finally {

@@ -24,7 +24,7 @@ export const weights: Readonly<Record<string, number>> = {
 };
 
 /** Members that refer to a resource of another name: `customerId` is the id of a user. */
-export const alsoKnownAs: Readonly<Record<string, string>> = { customer: 'user', aggregate: 'order' };
+export const alsoKnownAs: Readonly<Record<string, string>> = { customer: 'user' };
 
 const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noParkedSaga = 'needs a parked saga, which no request can bring about';

@@ -11,8 +11,15 @@ export interface Resource {
   nested: ReadonlyMap<string, readonly string[]>;
   /** Of its latest known state. */
   version: number | undefined;
+  /** As it was seen last; whether an operation is possible depends on it as a rule. */
+  status: string | undefined;
   /** How requests ended that used it, by the place where they used it. */
-  readonly uses: Map<string, { ok: number; bad: number }>;
+  readonly uses: Map<string, Uses>;
+}
+
+interface Uses {
+  ok: number;
+  bad: number;
 }
 
 const everybody = '';
@@ -26,6 +33,8 @@ export class Pool {
   private readonly lists = new Map<string, Resource[]>();
   private readonly cursors = new Map<string, string[]>();
   private readonly hidden = new Set<string>();
+  /** How requests ended, by the place and the status of what they used there. */
+  private readonly byStatus = new Map<string, Uses>();
   /** E-mail addresses in use. */
   readonly emails: string[] = [];
 
@@ -38,19 +47,23 @@ export class Pool {
     this.hidden.add(text);
   }
 
-  /** Prefers what was seen lately, by the actor itself, and of three what has worked most often at this place. */
+  /** Prefers what was seen lately, by the actor itself, and of several what is most likely to work at this place. */
   pick(kind: string, dice: Dice, actor: string, place: string): Resource | undefined {
     const known = alsoKnownAs[kind] ?? kind;
     const own = this.lists.get(`${actor} ${known}`) ?? [];
     const all = this.lists.get(`${everybody} ${known}`) ?? [];
-    const list = own.length > 0 && dice.chance(0.75) ? own : all;
+    const list = own.length > 0 && dice.chance(0.9) ? own : all;
     if (list.length === 0) return undefined;
-    const worth = (resource: Resource) => {
-      const { ok, bad } = resource.uses.get(place) ?? { ok: 0, bad: 0 };
-      return (ok + 1) / (ok + bad + 2);
-    };
-    const three = [dice.recent(list), dice.recent(list), dice.recent(list)];
-    return three.reduce((best, other) => (worth(other) > worth(best) ? other : best));
+    const worth = ({ uses, status }: Resource) =>
+      share(uses.get(place)) * share(this.byStatus.get(`${place} ${status}`));
+    const some = [1, 2, 3, 4].map(() => dice.recent(list));
+    return some.reduce((best, other) => (worth(other) > worth(best) ? other : best));
+  }
+
+  /** What became of a request that used it. */
+  learn(resource: Resource, place: string, ok: boolean): void {
+    count(resource.uses, place, ok);
+    count(this.byStatus, `${place} ${resource.status}`, ok);
   }
 
   /** The value by which a member such as `productId` refers to a resource. */
@@ -88,8 +101,9 @@ export class Pool {
     for (const [member, values] of nested) {
       const other = kindOfReference(member)!;
       const target = alsoKnownAs[other] ?? other;
-      const [key = 'id'] = this.keysOf.get(target) ?? [];
-      if (target !== kind) for (const value of values.slice(0, 5)) this.enlist(target, actor, { [key]: value });
+      const [key] = this.keysOf.get(target) ?? [];
+      if (key !== undefined && target !== kind)
+        for (const value of values.slice(0, 5)) this.enlist(target, actor, { [key]: value });
     }
     if (typeof item?.email === 'string' && !this.hidden.has(item.email as string)) {
       this.emails.push(item.email as string);
@@ -101,6 +115,7 @@ export class Pool {
     if (!resource) return;
     resource.nested = nested;
     resource.version = version ?? resource.version;
+    if (typeof item.status === 'string') resource.status = item.status as string;
   }
 
   private enlist(kind: string, actor: string, keys: Readonly<Record<string, string>>): Resource | undefined {
@@ -108,7 +123,7 @@ export class Pool {
     if (Object.values(keys).some((value) => this.hidden.has(value))) return undefined;
     let resource = this.known.get(name);
     if (!resource) {
-      resource = { keys, nested: new Map(), version: undefined, uses: new Map() };
+      resource = { keys, nested: new Map(), version: undefined, status: undefined, uses: new Map() };
       this.known.set(name, resource);
       if (this.known.size > 20_000) this.known.delete(this.known.keys().next().value!);
       keep(this.lists, `${everybody} ${kind}`, resource, keptInAll);
@@ -124,6 +139,18 @@ function keep<T>(lists: Map<string, T[]>, name: string, value: T, most: number):
   list.push(value);
   if (list.length > most) list.shift();
   lists.set(name, list);
+}
+
+function count(uses: Map<string, Uses>, name: string, ok: boolean): void {
+  const known = uses.get(name) ?? { ok: 0, bad: 0 };
+  if (ok) known.ok++;
+  else known.bad++;
+  uses.set(name, known);
+}
+
+/** Of those that worked; a half when nothing is known. */
+function share({ ok, bad }: Uses = { ok: 0, bad: 0 }): number {
+  return (ok + 1) / (ok + bad + 2);
 }
 
 function isKey(value: unknown): boolean {

@@ -8,10 +8,13 @@ import type { Fault } from './oracles';
 
 interface Failure {
   readonly fault: Fault;
-  readonly where: string;
+  /** How often, by operation and status. */
+  readonly where: Map<string, number>;
   readonly example: string;
-  count: number;
 }
+
+/** Where they fail, it is as a rule for all operations at once: one example of each status will do. */
+const general: ReadonlySet<string> = new Set(['the status is documented', 'an error is a problem (RFC 9457)']);
 
 /** What was found, each kind once, and which operations were reached how. */
 export class Report {
@@ -34,13 +37,14 @@ export class Report {
   /** A fault of the whole run, or of what a request left behind. */
   note(fault: Fault, where = 'the run', example = ''): void {
     // numbers and ids differ from case to case
-    const kind = fault.detail.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\d+/g, '#').slice(0, 60);
-    const known = this.failures.get(`${fault.oracle} ${where} ${kind}`);
+    const detail = fault.detail.replace(/[0-9a-f]{8}-[0-9a-f-]{27}|\d+/g, '#').slice(0, 60);
+    const kind = `${fault.oracle} ${detail} ${general.has(fault.oracle) ? where.split(' → ')[1] : where}`;
+    const known = this.failures.get(kind);
     if (known) {
-      known.count++;
+      known.where.set(where, (known.where.get(where) ?? 0) + 1);
       return;
     }
-    this.failures.set(`${fault.oracle} ${where} ${kind}`, { fault, where, example, count: 1 });
+    this.failures.set(kind, { fault, where: new Map([[where, 1]]), example });
     console.log(`  FAILED: ${fault.oracle}: ${where}: ${fault.detail.slice(0, 300)}`);
   }
 
@@ -87,8 +91,10 @@ export class Report {
       const why = !counts?.get('2xx') && id in unreachable ? `  ${unreachable[id]}` : '';
       console.log(`${id.padEnd(width)} ${cells}${why}`);
     }
-    for (const [nth, { fault, where, example, count }] of [...this.failures.values()].entries()) {
-      console.log(`\n${nth + 1}. ${fault.oracle}: ${fault.detail}\n   ${where}, ${count} times`);
+    for (const [nth, { fault, where, example }] of [...this.failures.values()].entries()) {
+      const places = [...where].map(([place, count]) => `${place} (${count})`);
+      const others = places.length > 12 ? ` and ${places.length - 12} more` : '';
+      console.log(`\n${nth + 1}. ${fault.oracle}: ${fault.detail}\n   ${places.slice(0, 12).join(', ')}${others}`);
       if (example) console.log(example.replace(/^/gm, '   '));
     }
   }

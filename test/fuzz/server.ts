@@ -13,8 +13,8 @@ export interface Target {
   readonly secret: string | undefined;
   /** All it has written to its log. */
   log(): string;
-  /** Memory that it takes now and took at most, in MiB; undefined where the system does not say. */
-  memory(): { now: number; most: number } | undefined;
+  /** Memory that it takes now and took at most, in MiB, and what it has computed; undefined where the system does not say. */
+  memory(): { now: number; most: number; cpuSeconds: number } | undefined;
   close(): Promise<void>;
 }
 
@@ -76,11 +76,14 @@ export function foreignTarget(
   };
 }
 
-function memoryOf(pid: number): { now: number; most: number } | undefined {
+function memoryOf(pid: number): ReturnType<Target['memory']> {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const mib = (name: string) => Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)![1]) / 1024);
-    return { now: mib('VmRSS'), most: mib('VmHWM') };
+    // in hundredths of a second, after the name in brackets
+    const times = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ').slice(11, 13);
+    const cpuSeconds = times.reduce((sum, time) => sum + Number(time) / 100, 0);
+    return { now: mib('VmRSS'), most: mib('VmHWM'), cpuSeconds };
   } catch {
     return undefined;
   }

@@ -134,6 +134,8 @@ export class Session {
       this.refused.set(trace, `${what(draft)} → ${status}`);
       if (this.refused.size > refusedKept) this.refused.delete(this.refused.keys().next().value!);
     }
+    if (process.env['DBG'] && status >= 400 && draft.mutations.length === 0)
+      console.log('DBG', operation.id, actor.role, status, reply.body.toString().slice(0, 420));
     this.composer.learn(draft, status);
     if (status === 401 && operation.secured && draft.authentic && actor.token) {
       const token = header(draft, 'authorization')?.slice('Bearer '.length);
@@ -157,6 +159,7 @@ export class Session {
       head: draft.method === 'HEAD',
       abort: draft.abort,
       end: draft.distort !== undefined || draft.mutations.includes('chunks'),
+      suspect: draft.mutations.length > 0,
     });
     const at = actor.history.lastIndexOf(line);
     if (at >= 0) actor.history[at] = `${what(draft)} → ${'status' in reply ? reply.status : reply.lost}`;
@@ -215,6 +218,8 @@ export class Session {
     let since: string[] = [];
     for (let nth = first; nth < first + count; nth++) {
       const draft = this.composer.compose(nth, true);
+      // it would have its effect at any time later
+      if (draft.abort) continue;
       const reply = await this.one(this.house, draft);
       since.push(`${what(draft)} → ${'status' in reply ? reply.status : reply.lost}`);
       if ('status' in reply && reply.status >= 400 && reply.status < 500) {
@@ -263,9 +268,12 @@ export function questionOf(draft: Draft): Question {
   return { operation, method, routed, waitSeconds: Math.min(60, Number(wait ?? 0)) };
 }
 
-/** The server may close on these without an answer: on what is no HTTP, and while a body comes that is too large. */
-function mayBeCut({ draft, bytes }: Sent): boolean {
-  return draft.distort !== undefined || draft.mutations.includes('chunks') || bytes.length > 1 << 20;
+/** The server may close on these without an answer: on what is no HTTP, and while more comes than it takes. */
+function mayBeCut({ draft, bytes, body }: Sent): boolean {
+  const headBytes = bytes.length - (body?.length ?? 0);
+  return (
+    draft.distort !== undefined || draft.mutations.includes('chunks') || bytes.length > 1 << 20 || headBytes > 16_000
+  );
 }
 
 function what({ nth, operation, method, path, mutations }: Draft): string {

@@ -11,6 +11,8 @@ export interface Choices {
   readonly pool: Pool;
   /** Name of the actor, whose own resources are preferred. */
   readonly actor: string;
+  /** How likely an optional member is there. */
+  readonly fullness: number;
   /** Resources that were referred to, and where. */
   readonly used: { resource: Resource; place: string }[];
 }
@@ -42,15 +44,14 @@ export function valid(schema: Schema, name: string, choices: Choices): Json {
 function object(schema: Schema, choices: Choices): Json {
   const required = new Set((schema['required'] ?? []) as string[]);
   const members = Object.entries(schema['properties'] as Record<string, Schema>)
-    // what has no default is more often than not left out for a reason: `guest`, `customerId`, `unitPrice`
-    .filter(([name, member]) => required.has(name) || choices.dice.chance(member['example'] === undefined ? 0.2 : 0.7))
+    .filter(([name]) => required.has(name) || choices.dice.chance(choices.fullness))
     .map(([name, member]) => [name, valid(member, name, choices)] as const);
   return Object.fromEntries(members);
 }
 
 function array(schema: Schema, name: string, choices: Choices): Json {
   const { dice } = choices;
-  if (schema['example'] !== undefined && dice.chance(0.2)) return structuredClone(schema['example']);
+  if (schema['example'] !== undefined && dice.chance(0.4)) return structuredClone(schema['example']);
   const least = Number(schema['minItems'] ?? 0);
   const most = Math.min(Number(schema['maxItems'] ?? 20), dice.chance(0.01) ? 1000 : 3);
   const items = Array.from(
@@ -66,7 +67,7 @@ function number(schema: Schema, dice: Dice): number {
   if (schema['example'] !== undefined && dice.chance(0.5)) return Number(schema['example']);
   if (dice.chance(0.05)) return dice.pick([min, max]);
   if (dice.chance(0.05)) return dice.integer(min, max);
-  return Math.min(max, Math.max(min, 0) + dice.magnitude(100));
+  return Math.min(max, Math.max(min, 0) + dice.magnitude(20));
 }
 
 function text(schema: Schema, name: string, choices: Choices): string {
