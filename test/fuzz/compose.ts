@@ -17,9 +17,7 @@ export class Composer {
   /** By operation and role: how often it answered 2xx, and 403. */
   private readonly allowed = new Map<string, { yes: number; no: number }>();
   /** Mutations that are left out from now on, since they have shown what they had to show. */
-  readonly retired = new Set<string>(
-    process.env['NOHEAVY'] ? mutations.filter(({ heavy }) => heavy).map(({ name }) => name) : [],
-  );
+  readonly retired = new Set<string>();
 
   constructor(
     private readonly seed: number,
@@ -76,7 +74,7 @@ export class Composer {
   }
 
   private choices(draft: Draft, dice: Dice): Choices {
-    const fullness = dice.pick([0.1, 0.5, 0.5, 0.95]);
+    const fullness = dice.pick([0.1, 0.3, 0.5, 0.95]);
     return { dice, document: this.document, pool: this.pool, actor: draft.actor.name, fullness, used: draft.used };
   }
 

@@ -48,7 +48,7 @@ export class Pool {
   }
 
   /** Prefers what was seen lately, by the actor itself, and of several what is most likely to work at this place. */
-  pick(kind: string, dice: Dice, actor: string, place: string): Resource | undefined {
+  pick(kind: string, dice: Dice, actor: string, place: string, recent = true): Resource | undefined {
     const known = alsoKnownAs[kind] ?? kind;
     const own = this.lists.get(`${actor} ${known}`) ?? [];
     const all = this.lists.get(`${everybody} ${known}`) ?? [];
@@ -56,7 +56,7 @@ export class Pool {
     if (list.length === 0) return undefined;
     const worth = ({ uses, status }: Resource) =>
       share(uses.get(place)) * share(this.byStatus.get(`${place} ${status}`));
-    const some = [1, 2, 3, 4].map(() => dice.recent(list));
+    const some = Array.from({ length: 8 }, () => (recent ? dice.recent(list) : dice.pick(list)));
     return some.reduce((best, other) => (worth(other) > worth(best) ? other : best));
   }
 
@@ -68,7 +68,8 @@ export class Pool {
 
   /** The value by which a member such as `productId` refers to a resource. */
   reference(kind: string, dice: Dice, actor: string, place: string): { value: string; resource: Resource } | undefined {
-    const resource = this.pick(kind, dice, actor, place);
+    // what is new is seldom ready to be referred to: a product has no stock yet
+    const resource = this.pick(kind, dice, actor, place, false);
     const value = resource && Object.values(resource.keys)[0];
     return resource && value !== undefined ? { value, resource } : undefined;
   }

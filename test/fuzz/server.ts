@@ -42,7 +42,7 @@ export async function startTarget(): Promise<Target> {
     rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   };
   try {
-    await app.ready(url);
+    await app.ready(url, 90_000);
   } catch (error) {
     await close();
     throw error;
