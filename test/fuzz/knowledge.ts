@@ -1,0 +1,47 @@
+/** What the OpenAPI document does not say. An operation that is missing here is fuzzed all the same. */
+
+/** How often an operation is chosen; 1 for those that are not named. */
+export const weights: Readonly<Record<string, number>> = {
+  // everything else lives on orders
+  createOrder: 5,
+  submitOrder: 2,
+  addLine: 2,
+  dispatchShipment: 2,
+  deliverShipment: 2,
+  adjustStock: 2,
+  createProduct: 2,
+  // these hash a password each: 50 ms of a core
+  register: 0.3,
+  token: 0.3,
+  // these take away what other requests need
+  eraseMe: 0.1,
+  eraseUser: 0.4,
+  deactivateUser: 0.4,
+  archiveProduct: 0.4,
+  pauseSubscription: 0.2,
+  isolateCircuitBreaker: 0.2,
+  rebuildProjection: 0.4,
+};
+
+/** Members that refer to a resource of another name: `customerId` is the id of a user. */
+export const alsoKnownAs: Readonly<Record<string, string>> = { customer: 'user' };
+
+const noDeadLetter = 'needs a dead letter, which no request can bring about';
+const noParkedSaga = 'needs a parked saga, which no request can bring about';
+
+/** Operations that may end without a 2xx, and why. */
+export const unreachable: Readonly<Record<string, string>> = {
+  getDeadLetter: noDeadLetter,
+  discardDeadLetter: noDeadLetter,
+  replayDeadLetter: noDeadLetter,
+  retrySaga: noParkedSaga,
+  markSagaResolved: noParkedSaga,
+  skipSagaStep: noParkedSaga,
+};
+
+/** Tables that may change while a request is refused, and why. */
+export const exemptTables: Readonly<Record<string, string>> = {
+  'gateway.idempotency_keys': 'keeps refusals too, so that a repeat gets the same answer',
+  'subscriptions.checkpoints': 'leases are renewed by timers',
+  'event_store.snapshots': 'a cache, which any read may fill',
+};
