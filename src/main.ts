@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { type Config, ConfigError, readConfig } from './config/config';
 import { help } from './config/help';
 import { signingSecret } from './config/signing-secret';
@@ -18,7 +20,11 @@ function explain(error: unknown, config?: Config, setting: DatabaseSetting = 'DA
     return `Port ${config?.PORT} is in use: stop what listens there, or choose another one with PORT.`;
   if (code === 'EACCES') return `${message}: choose a PORT above 1023 or another DATA_DIR.`;
   const databaseUrl = config?.[setting];
-  if (databaseUrl && typeof code === 'string' && /^(E|28|3D|08|42501|57P)/.test(code)) {
+  if (
+    databaseUrl &&
+    typeof code === 'string' &&
+    /^(ECONN|EHOST|ENET|ENOTFOUND|EPIPE|ETIMEDOUT|EAI_|28|3D|08|42501|57P)/.test(code)
+  ) {
     const { host, pathname } = new URL(databaseUrl);
     const advice =
       code === '42501'
@@ -51,7 +57,8 @@ async function main(args: readonly string[]): Promise<void> {
       for (const close of closing.reverse()) await close();
     })());
   const onSignal = (signal: NodeJS.Signals) => {
-    note(`${signal}: finishing what is in flight`);
+    // a terminal and npm each deliver Ctrl-C
+    if (!stopping) note(`${signal}: finishing what is in flight`);
     stop().then(
       () => process.exit(0),
       (error: unknown) => {
@@ -64,6 +71,8 @@ async function main(args: readonly string[]): Promise<void> {
   process.on('SIGINT', onSignal);
 
   try {
+    // first of all: the administrator's password would be shown by a start that then fails
+    if (args.length === 0) await assertPortIsFree(config);
     let databaseUrl = config.DATABASE_URL;
     let ownerUrl = config.DATABASE_OWNER_URL ?? databaseUrl;
     if (!databaseUrl || !ownerUrl) {
@@ -103,6 +112,7 @@ async function main(args: readonly string[]): Promise<void> {
     note(`Orderloom listens on ${url}`);
     if (config.DOCS ?? config.NODE_ENV !== 'production') {
       note(`Swagger UI: ${url}/docs - press Authorize and sign in as ${config.ADMIN_EMAIL}`);
+      note('Lost the password? Stop Orderloom and run: npm start -- --reset-admin-password');
     }
   } catch (error) {
     const sentence = explain(error, config, setting);
@@ -110,6 +120,15 @@ async function main(args: readonly string[]): Promise<void> {
     if (sentence === undefined) throw error;
     throw new ConfigError(sentence);
   }
+}
+
+/** @throws Error with the code EADDRINUSE or EACCES */
+async function assertPortIsFree({ PORT, HOST }: Config): Promise<void> {
+  const probe = createServer();
+  probe.listen(PORT, HOST);
+  await once(probe, 'listening');
+  probe.close();
+  await once(probe, 'close');
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

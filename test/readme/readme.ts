@@ -65,21 +65,6 @@ export const blocksOf = (kind: Kind): Block[] => blocks.filter((block) => kindOf
 export const prose = readme.replace(/^(```+)[^`]*?^\1$/gms, '');
 export const inlineCode = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
 
-/** What the README describes and other parts of issue 8 add. To be removed when all of it is there; a test asks for it. */
-export const arriving: ReadonlySet<string> = new Set([
-  'MAX_CONNECTIONS',
-  'REQUEST_TIMEOUT_SECONDS',
-  'TRUSTED_PROXIES',
-  'DATABASE_OWNER_URL',
-  'npm run test:fuzz',
-  '--reset-admin-password',
-  'docker-compose.yml without default secrets',
-  'POST /v1/users/me/password',
-  'POST /v1/users/{id}/password-reset',
-  'POST /v1/auth/password-reset',
-  'POST /v1/auth/password',
-]);
-
 /** Fills in what the reader fills in (the password) and what differs in a test (the port). */
 export function filledIn(text: string, { port, password }: { port: number; password: string }): string {
   return text.replaceAll(':3000', `:${port}`).replace("PASSWORD='paste it here'", `PASSWORD='${password}'`);
