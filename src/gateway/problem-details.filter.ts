@@ -36,6 +36,7 @@ interface Finding {
 @Catch()
 export class ProblemDetailsFilter implements ExceptionFilter {
   private readonly logger = new Logger('Http');
+  private readonly busy = new BusyLog(this.logger);
 
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
@@ -43,9 +44,8 @@ export class ProblemDetailsFilter implements ExceptionFilter {
     const { status, body, headers } = toProblem(error, request);
     if (request.raw.destroyed && !request.raw.complete) {
       this.logger.debug(`${request.method} ${body.instance}: the client disconnected, trace ${body.traceId}`);
-    } else if (error instanceof ProblemError) {
-      // a refusal of ours, such as of one request too many, is no failure
-      if (status >= 500) this.logger.warn(`${request.method} ${body.instance}: ${body.detail} Trace ${body.traceId}`);
+    } else if (status === 503) {
+      this.busy.log(body.code, () => `${request.method} ${body.instance}: ${textOf(error)} Trace ${body.traceId}`);
     } else if (status >= 500) {
       const text = error instanceof Error ? error.stack : String(error);
       this.logger.error(`${request.method} ${body.instance} failed, trace ${body.traceId}: ${text}`);
@@ -54,6 +54,31 @@ export class ProblemDetailsFilter implements ExceptionFilter {
     if (reply.sent) return;
     void reply.status(status).headers(headers).type('application/problem+json; charset=utf-8').send(body);
   }
+}
+
+/**
+ * Requests that are refused because something is busy or away: expected, and many at a time. One line per code and second,
+ * without a stack, whose making takes longer than the rest of the response.
+ */
+class BusyLog {
+  private readonly lines = new Map<string, { at: number; omitted: number }>();
+
+  constructor(private readonly logger: Logger) {}
+
+  log(code: string, line: () => string): void {
+    const last = this.lines.get(code);
+    const now = performance.now();
+    if (last && now - last.at < 1000) {
+      last.omitted++;
+      return;
+    }
+    this.lines.set(code, { at: now, omitted: 0 });
+    this.logger.warn(line() + (last?.omitted ? ` (and ${last.omitted} like it before)` : ''));
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** For what Fastify refuses before any route, hook or filter: an address that cannot be read. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { DataSource } from 'typeorm';
+import { AbstractLogger, DataSource } from 'typeorm';
 import { grantApplication } from './grants';
 
 /**
@@ -19,7 +19,14 @@ export async function migrate(ownerUrl: string, appUrl = ownerUrl): Promise<stri
 
 async function runMigrations(url: string): Promise<string[]> {
   const migrations = join(__dirname, '../../../migrations/*/*.{js,ts}');
-  const source = await new DataSource({ type: 'postgres', url, migrations: [migrations], poolSize: 2 }).initialize();
+  const logger = new Silent();
+  const source = await new DataSource({
+    type: 'postgres',
+    url,
+    migrations: [migrations],
+    poolSize: 2,
+    logger,
+  }).initialize();
   const lock = source.createQueryRunner();
   try {
     await lock.query(`select pg_advisory_lock(hashtextextended('orderloom.migrations', 0))`);
@@ -30,4 +37,9 @@ async function runMigrations(url: string): Promise<string[]> {
     await lock.release();
     await source.destroy();
   }
+}
+
+/** What fails is thrown, and said once; TypeORM would print it a first time. */
+class Silent extends AbstractLogger {
+  protected override writeLog(): void {}
 }

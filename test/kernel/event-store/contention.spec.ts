@@ -15,10 +15,10 @@ describe('a transaction that Postgres rolls back because of others', () => {
 
   beforeAll(async () => {
     db = await createDatabase();
-    opened = await openStore(db.url);
-    store = opened.store;
     tester = await connect(db.url);
     await tester.query('create schema shop; create table shop.counters (name text primary key, value integer)');
+    opened = await openStore(db.url);
+    store = opened.store;
   });
   beforeEach(() => tester.query(`truncate shop.counters; insert into shop.counters values ('a', 0), ('b', 0)`));
   afterAll(async () => {
