@@ -9,6 +9,7 @@ import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
 import { limitRequests, maxBodyBytes } from './request-limits';
 import { secureHeaders } from './security-headers';
+import { paceSignIns } from './sign-in-pace';
 import { answerUnreadable } from './unreadable-requests';
 
 /** Time for the request line and the headers, in ms. */
@@ -54,6 +55,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   openRequestContexts(fastify);
   refuseAtClose(fastify);
   await secureHeaders(fastify);
+  paceSignIns(fastify);
   limitRequests(fastify);
   boundBodiesInMemory(fastify);
   parseBodies(adapter);

@@ -60,7 +60,11 @@ export class Connection {
     const parser = new Parser(head);
     const begun = performance.now();
     return new Promise((resolve) => {
+      let finished = false;
       const finish = (outcome: Reply | Lost, keep: boolean) => {
+        // a request that was to be given up may have been answered before, and its connection used again
+        if (finished) return;
+        finished = true;
         clearTimeout(timer);
         socket.removeAllListeners('data').removeAllListeners('error').removeAllListeners('close');
         socket.on('error', () => undefined);
