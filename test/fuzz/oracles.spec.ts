@@ -141,7 +141,7 @@ describe('the oracles of the fuzzer', () => {
   ])('catch %s', (...row) => {
     // not as four parameters: for a row of three, Jest would pass a callback as the fourth
     const [, oracle, given, question] = row;
-    expect(found(given, question)).toEqual([oracle]);
+    expect([...new Set(found(given, question))]).toEqual([oracle]);
   });
 
   it('let a long list pass', () => {
