@@ -90,7 +90,7 @@ describe('a rebuild', () => {
     ).rows;
   const rebuilding = async (of = kernel) =>
     (await of.subscriptions.status()).find(({ name }) => name === 'test.sums/rebuild');
-  const rebuilt = (of = kernel) => eventually(async () => !(await rebuilding(of)));
+  const rebuilt = (of = kernel) => eventually(async () => !(await rebuilding(of)), 25_000);
 
   it('makes the view anew from the log, whatever had become of it', async () => {
     const thing = aThing();
