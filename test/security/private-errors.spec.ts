@@ -1,3 +1,5 @@
+import { createApp } from '../../src/bootstrap';
+import { readConfig } from '../../src/config/config';
 import { Resilience } from '../../src/kernel/resilience/policies';
 import { Carrier } from '../../src/modules/shipping/carrier';
 import { account, after, anOrder, order, query, waiting, type Row } from '../journeys/shop';
@@ -122,6 +124,49 @@ describe('the text of an error that is no refusal', () => {
       expect(body).toMatchObject({ status: 'cancelled', cancellation: { code, reason, step: 'reserveInventory' } });
       await expectNothingOfIt(placed);
     });
+
+    it('is read no more where an older version had written it, also after the views were made of it', async () => {
+      const secret = 'relation "products.reservations" does not exist';
+      await query(
+        shop,
+        `alter table event_store.events disable trigger user;
+         update event_store.events set schema_version = 1,
+           payload = jsonb_set(payload, '{error}', '{"code": "QueryFailedError", "message": ${JSON.stringify(secret)}}')
+         where event_type like 'saga.%' and payload -> 'error' ->> 'code' = 'technical-failure';
+         update event_store.events set schema_version = 1,
+           payload = payload || '{"code": "QueryFailedError", "reason": ${JSON.stringify(secret)}}'
+         where event_type = 'order.cancelled' and payload ->> 'code' = 'technical-failure';
+         alter table event_store.events enable trigger user;
+         update orders.orders_view set cancellation = cancellation::jsonb || '{"reason": "does not exist"}'
+         where status = 'cancelled';
+         update orders.timeline set data = data || '{"error": "does not exist"}' where type like 'saga.%failed';
+         update sagas.instances set error = '{"code": "QueryFailedError", "message": "does not exist"}'
+         where status = 'compensated';
+         delete from gateway.idempotency_keys;
+         update subscriptions.checkpoints set version = 1
+         where name in ('orders.order-details', 'orders.timeline', 'sagas.instances')`,
+      );
+      expect(foundIn(await shown(ada, placed))).toContain('does not exist');
+      const config = readConfig({ NODE_ENV: 'test', DATABASE_URL: shop.databaseUrl, LOG_LEVEL: 'silent' });
+      const secretKey = 'a secret that only this test run knows, long enough';
+      const newer = await createApp({ config, databaseUrl: shop.databaseUrl, secret: secretKey });
+      try {
+        await newer.init();
+        await eventually(async () => (await leaks()).every(({ source }) => source === 'event'), 20_000);
+        await expectShownNeutral();
+      } finally {
+        await newer.close();
+      }
+      // The log itself is never rewritten.
+      expect(await leaks()).not.toEqual([]);
+    });
+
+    const expectShownNeutral = async () => {
+      expect(foundIn(await shown(ada, placed))).toEqual([]);
+      expect(foundIn(await shown(shop.admin, placed))).toEqual([]);
+      const { body } = await ada.get(pathOf(placed));
+      expect(body).toMatchObject({ cancellation: { reason: technical.message, code: technical.code } });
+    };
   });
 
   it('is in the log of the process, with the trace of the request', async () => {

@@ -72,7 +72,8 @@ export class Leases {
   private readonly logger = new Logger('Leases');
   readonly owner = newId();
   private readonly holders = new Map<string, LeaseHolder>();
-  private readonly held = new Set<string>();
+  /** What this process holds, and the epoch that it was claimed with. */
+  private readonly held = new Map<string, number>();
   /** Of this process's session on the server; 0 while there is none. */
   pid = 0;
   private client: Client | undefined;
@@ -125,9 +126,13 @@ export class Leases {
     await this.client?.end().catch(() => undefined);
   }
 
-  /** A worker found that it was replaced, or cannot go on: what it had may be claimed anew. */
-  forget(holder: LeaseHolder): void {
-    this.held.delete(keyOf(holder));
+  /**
+   * A worker found that it was replaced, or cannot go on: its lease may be claimed again. A worker that ends late reports an
+   * earlier lease when this process already holds the next one, which stays.
+   */
+  forget(lease: Lease): void {
+    const key = keyOf(lease);
+    if (this.held.get(key) === lease.epoch) this.held.delete(key);
   }
 
   private schedule(): void {
@@ -147,14 +152,14 @@ export class Leases {
 
   /** Keeps what is ours, gives back what was paused or is more than our share, and learns what is not ours any more. */
   private async renew(client: Client): Promise<void> {
-    const held = [...this.held].map((key) => this.holders.get(key)!);
+    const held = [...this.held.keys()].map((key) => this.holders.get(key)!);
     const { rows } = await client.query<{ name: string; segment: number }>(
       `update subscriptions.checkpoints set ${mine} where owner = $1 and paused_by is null
          and (name, segment) in (select * from unnest($2::text[], $3::int[])) returning name, segment`,
       [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
     const kept = new Set(rows.map(keyOf));
-    for (const key of [...this.held]) if (!kept.has(key)) await this.lose(client, key);
+    for (const key of [...this.held.keys()]) if (!kept.has(key)) await this.lose(client, key);
     for (const key of await this.beyondShare(client)) await this.lose(client, key);
   }
 
@@ -184,16 +189,15 @@ export class Leases {
       [this.owner, wanted.map((holder) => holder.name), wanted.map((holder) => holder.segment)],
     );
     for (const row of rows) {
-      this.held.add(keyOf(row));
       const { name, segment } = row;
-      this.holders
-        .get(keyOf(row))
-        ?.claimed({ name, segment, epoch: Number(row.epoch), position: Number(row.position) });
+      const epoch = Number(row.epoch);
+      this.held.set(keyOf(row), epoch);
+      this.holders.get(keyOf(row))?.claimed({ name, segment, epoch, position: Number(row.position) });
     }
   }
 
   private countHeld(name: string): number {
-    return [...this.held].filter((key) => this.holders.get(key)?.name === name).length;
+    return [...this.held.keys()].filter((key) => this.holders.get(key)?.name === name).length;
   }
 
   /** Segments of a subscription that a process may hold: all of the only one, or its part of several. */
@@ -211,7 +215,7 @@ export class Leases {
   private async beyondShare(client: Client): Promise<string[]> {
     const beyond: string[] = [];
     for (const [name, share] of await this.shares(client)) {
-      const keys = [...this.held].filter((key) => this.holders.get(key)?.name === name);
+      const keys = [...this.held.keys()].filter((key) => this.holders.get(key)?.name === name);
       beyond.push(...keys.slice(share));
     }
     return beyond;

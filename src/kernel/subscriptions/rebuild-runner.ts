@@ -77,7 +77,7 @@ export class RebuildRunner extends ProjectionRunner {
     });
     if (swapped) {
       this.logger.log(`${this.projection.table} has been swapped for the one built anew`);
-      this.deps.forget(this);
+      this.deps.forget(lease);
     }
     return swapped;
   }

@@ -31,7 +31,7 @@ export interface RunnerDependencies {
   readonly tail: LogTail;
   readonly retry: RetryOptions;
   /** The lease is no use to this worker any more. */
-  readonly forget: (worker: LeaseHolder) => void;
+  readonly forget: (lease: Lease) => void;
 }
 
 const replayPollMs = 1000;
@@ -98,6 +98,8 @@ export abstract class Runner implements LeaseHolder {
 
   claimed(lease: Lease): void {
     if (this.stopped) return;
+    // Work under an earlier lease ends first: nothing else could stop it any more.
+    this.abort.abort();
     const abort = (this.abort = new AbortController());
     // Each event that waits for its next try listens.
     setMaxListeners(0, abort.signal);
@@ -224,7 +226,7 @@ export abstract class Runner implements LeaseHolder {
     } catch (error) {
       if (error instanceof Fenced) this.logger.log(error.message);
       else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
-      this.deps.forget(this);
+      this.deps.forget(lease);
     } finally {
       // also when it failed: nothing of it may act under the old lease
       abort.abort();

@@ -303,7 +303,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       store: this.store,
       tail: this.tail,
       retry: this.retry,
-      forget: (worker) => this.leases.forget(worker),
+      forget: (lease) => this.leases.forget(lease),
     };
     const found = [];
     for (const { metatype, instance } of this.discovery.getProviders()) {

@@ -213,6 +213,22 @@ describe('a projection', () => {
     });
   });
 
+  it('is claimed once after its lease was taken away while it was idle, and stops when told to', async () => {
+    await kernel.store.append(aThing(), [happened(1)]);
+    await grown(1);
+    await renewals();
+    const { rows } = await tester.query<{ epoch: number }>(
+      `update subscriptions.checkpoints set owner = null, epoch = epoch + 1 where name = $1 returning epoch::float8`,
+      [subscription],
+    );
+    await renewals();
+    expect((await checkpoint(tester, subscription)).epoch).toBe(rows[0]!.epoch + 1);
+    await kernel.store.append(aThing(), [happened(2)]);
+    await grown(2);
+    await expectFold();
+    await kernel.close();
+  });
+
   /** Two rounds of the leases, in which a replaced worker could think that nothing had happened. */
   const renewals = async () => {
     const { rows } = await tester.query('select clock_timestamp() as now');
