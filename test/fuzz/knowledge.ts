@@ -51,5 +51,6 @@ export const unreachable: Readonly<Record<string, string>> = {
 export const exemptTables: Readonly<Record<string, string>> = {
   'gateway.idempotency_keys': 'keeps refusals too, so that a repeat gets the same answer',
   'subscriptions.checkpoints': 'leases are renewed by timers',
+  'users.sign_in_attempts': 'counts failed sign-ins and requests for codes',
   'event_store.snapshots': 'a cache, which any read may fill',
 };
