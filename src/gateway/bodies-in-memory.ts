@@ -31,7 +31,7 @@ export function boundBodiesInMemory(fastify: FastifyInstance): void {
       raw.off('data', onData).off('end', release).off('close', release).off('error', release);
     };
     const onData = (chunk: Buffer) => {
-      // refused while it arrives: nobody keeps its bytes any more
+      // refused while it was arriving: its bytes are no longer kept
       if (reply.sent) return release();
       bytes += chunk.length + chunkBytes;
       total += chunk.length + chunkBytes;
@@ -47,7 +47,7 @@ export function boundBodiesInMemory(fastify: FastifyInstance): void {
   });
 }
 
-/** To whoever reads the body, as if it had broken off; the answer can still be sent. */
+/** Ends the reading of the body as if it had broken off; the response can still be sent. */
 function refuse({ raw }: FastifyRequest, error: ProblemError): void {
   raw.emit('error', error);
 }

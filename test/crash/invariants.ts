@@ -139,12 +139,14 @@ const statements: Readonly<Record<string, string>> = {
     select format('payment %s: provider %s, log %s', p.id, coalesce(l.did, 'nothing'), coalesce(p.said, 'nothing')) as detail
     from (select aggregate_id::text as id,
                  string_agg(case event_type when 'payment.completed' then 'charged' when 'payment.failed' then 'declined'
-                            when 'payment.refunded' then 'refunded' end, ', ' order by version) as said
+                            when 'payment.refunded' then 'refunded' end, ', ' order by version) as said,
+                 -- nothing was taken, and nothing need be given back: a decline is not recorded any more
+                 bool_or(event_type = 'payment.voided') as voided
           from event_store.events where aggregate_type = 'payment' group by aggregate_id) p
     left join (select charge_key, string_agg(case when kind = 'refund' then 'refunded' when outcome = 'charged' then 'charged'
                                              else 'declined' end, ', ' order by kind) as did
                from payments.sandbox_ledger group by charge_key) l on l.charge_key = p.id
-    where l.did is distinct from p.said`,
+    where l.did is distinct from p.said and not (p.voided and p.said is null and l.did = 'declined')`,
 
   'stock counters are the sums of the ledger': `
     select format('%s: %s on hand and %s reserved, ledger %s and %s', p.sku, p.on_hand, p.reserved, m.on_hand, m.reserved) as detail

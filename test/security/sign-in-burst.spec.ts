@@ -89,7 +89,7 @@ describe('500 simultaneous sign-ins', () => {
       rounds.push(times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)]!);
       if (process.env['SHOW_FIGURES']) console.log({ reads: times.length, p99: rounds.at(-1), statuses });
     }
-    // the quietest round, since other tests use the same two cores
-    expect(Math.min(...rounds)).toBeLessThan(500);
+    // The quietest round, since other tests use the same two cores. Without pacing it is 350 to 1,000 ms.
+    expect(Math.min(...rounds)).toBeLessThan(250);
   }, 90_000);
 });

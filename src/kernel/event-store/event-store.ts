@@ -43,7 +43,7 @@ export interface AppendResult {
 
 /**
  * How often, and for how long in ms, a transaction is repeated that Postgres rolled back because of others. A deadlock is
- * found after one second, so it is repeated; whoever waited for all of `lock_timeout` has waited long enough.
+ * found after one second, so it is repeated; a transaction that waited for all of `lock_timeout` has waited long enough.
  */
 const retry = { tries: 5, withinMs: 5000, pauseMs: 20 };
 

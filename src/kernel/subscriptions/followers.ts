@@ -27,7 +27,8 @@ export class Followers {
   ) {}
 
   get areStale(): boolean {
-    return this.tail.behindMs > staleMs;
+    // without its session, the others do not know of this process and do not wait for it
+    return this.leases.pid === 0 || this.tail.behindMs > staleMs;
   }
 
   follow(types: readonly string[], listener: (event: StoredEvent) => void): () => void {

@@ -31,7 +31,7 @@ export const newsChannel = 'orderloom_log';
 /** The channel on which a process acknowledges an event: its session's process id on the server, and the position. */
 export const seenChannel = 'orderloom_seen';
 
-/** What this process is told by the others. */
+/** What this process learns from the others. */
 export interface Notifications {
   /** Another process committed something. */
   committed(): void;
@@ -232,7 +232,9 @@ export class Leases {
       keepAlive: true,
     });
     const drop = () => {
-      if (this.client === client) this.client = undefined;
+      if (this.client !== client) return;
+      this.client = undefined;
+      this.pid = 0;
     };
     client.on('error', drop);
     client.on('end', drop);

@@ -20,7 +20,7 @@ export interface RetryOptions {
   readonly maxBackoffMs: number;
   /**
    * For how long an event may wait for a target that asks for patience (`retryAfterMs`), in ms, before it becomes a dead
-   * letter. Counted by the process that runs the subscription: a restart begins anew.
+   * letter. Counted in memory by the process that runs the subscription, so it starts at zero after a restart.
    */
   readonly patienceMs: number;
 }

@@ -48,6 +48,7 @@ import { SetShippingAddress } from './features/set-shipping-address';
 import { SimulateOrder, type Wish } from './features/simulate';
 import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
+import type { OrderVersion } from './order-streams';
 import { GetOrder, OrderDetails } from './views/order-details';
 import { ListOrders, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry } from './views/order-timeline';
@@ -98,10 +99,11 @@ export class OrdersController {
     assertStaffFields(me, body);
     const customer = guest ? { guest } : { userId: customerId ?? me.userId };
     const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
-    const { orderId } = await this.commands.execute(new CreateOrder(order, submit));
+    const created = await this.commands.execute(new CreateOrder(order, submit));
+    const { orderId } = created;
     if (submit) await this.placed(orderId, prefer, reply);
     void reply.header('Location', `/v1/orders/${orderId}`);
-    return this.show(orderId, me);
+    return this.show(created, me);
   }
 
   /** Search orders; a customer finds their own */
@@ -143,8 +145,8 @@ export class OrdersController {
     @Body() line: LineRequest,
   ): Promise<OrderDetails> {
     assertStaffFields(me, { lines: [line] });
-    await this.commands.execute(new AddLine(id, by(me), line, version));
-    return this.show(id, me);
+    const changed = await this.commands.execute(new AddLine(id, by(me), line, version));
+    return this.show(changed, me);
   }
 
   /** Change the quantity of a draft's line */
@@ -158,8 +160,8 @@ export class OrdersController {
     @IfMatch() version: number | undefined,
     @Body() { quantity }: ChangeLineRequest,
   ): Promise<OrderDetails> {
-    await this.commands.execute(new ChangeLine(id, by(me), lineId, quantity, version));
-    return this.show(id, me);
+    const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, quantity, version));
+    return this.show(changed, me);
   }
 
   /** Remove a line from a draft */
@@ -172,8 +174,8 @@ export class OrdersController {
     @Param('lineId', ParseUUIDPipe) lineId: string,
     @IfMatch() version: number | undefined,
   ): Promise<OrderDetails> {
-    await this.commands.execute(new ChangeLine(id, by(me), lineId, undefined, version));
-    return this.show(id, me);
+    const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, undefined, version));
+    return this.show(changed, me);
   }
 
   /** Say where a draft shall go */
@@ -186,8 +188,8 @@ export class OrdersController {
     @IfMatch() version: number | undefined,
     @Body() address: AddressRequest,
   ): Promise<OrderDetails> {
-    await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
-    return this.show(id, me);
+    const changed = await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
+    return this.show(changed, me);
   }
 
   /** Place a draft: reserve the goods, take the money, book the parcel */
@@ -205,9 +207,9 @@ export class OrdersController {
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
-    await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, version));
+    const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, version));
     await this.placed(id, prefer, reply);
-    return this.show(id, me);
+    return this.show(changed, me);
   }
 
   /** Cancel: what was done for it is taken back; not once the parcel has left */
@@ -223,9 +225,9 @@ export class OrdersController {
     @Body() { reason }: CancelOrderRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
-    await this.commands.execute(new CancelOrder(id, by(me), reason, version));
+    const changed = await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
-    return this.show(id, me);
+    return this.show(changed, me);
   }
 
   /** Erase the guest who placed it (staff); what has not been shipped is cancelled. This cannot be undone */
@@ -263,7 +265,7 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<OrderEventResponse>> {
-    await this.show(id, me);
+    await this.queries.execute(new GetOrder(id, by(me)));
     const version = readCursor(after, 'version') ?? 0;
     const stored = await this.events.getEvents(id, version + 1, limit + 1);
     const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => event);
@@ -292,9 +294,10 @@ export class OrdersController {
     void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
   }
 
-  private async show(orderId: string, me: Principal): Promise<OrderDetails> {
+  /** The order as the command left it or later, also while its view is paused or late. */
+  private async show({ orderId, version }: OrderVersion, me: Principal): Promise<OrderDetails> {
     await this.subscriptions.readYourWrites();
-    return this.queries.execute(new GetOrder(orderId, by(me)));
+    return this.queries.execute(new GetOrder(orderId, by(me), undefined, version));
   }
 }
 

@@ -22,7 +22,12 @@ export class AttemptLimits {
   private readonly code: Pair;
 
   constructor(database: Database, config: Config) {
-    const limiter = (keyPrefix: string, points: number, minutes: number) =>
+    const limiter = (
+      keyPrefix: string,
+      points: number,
+      minutes: number,
+      options: { inMemoryBlockOnConsumed?: number } = {},
+    ) =>
       new RateLimiterPostgres({
         storeClient: database.relaxed,
         storeType: 'pool',
@@ -32,22 +37,24 @@ export class AttemptLimits {
         keyPrefix,
         points,
         duration: minutes * 60,
-        // a flood is refused without a query
-        inMemoryBlockOnConsumed: points + 1,
+        ...options,
       });
+    // A flood from one address is refused without a query. Not for accounts: another process may lift their limit.
+    const flood = (points: number) => ({ inMemoryBlockOnConsumed: points + 1 });
+    const failures = config.SIGN_IN_FAILURES_PER_ADDRESS;
     this.signIn = {
       account: limiter('sign-in/account', config.SIGN_IN_FAILURES_PER_ACCOUNT, 15),
-      address: limiter('sign-in/address', config.SIGN_IN_FAILURES_PER_ADDRESS, 15),
+      address: limiter('sign-in/address', failures, 15, flood(failures)),
     };
     this.code = {
       account: limiter('code/account', codesPerAccount, 60),
-      address: limiter('code/address', codesPerAddress, 60),
+      address: limiter('code/address', codesPerAddress, 60, flood(codesPerAddress)),
     };
   }
 
   /**
    * Counts an attempt to sign in before it is made, so that simultaneous ones cannot exceed the limit; call
-   * {@link succeeded} when it was none to count.
+   * {@link succeeded} when the password was right.
    *
    * @throws ProblemError 429
    */

@@ -36,7 +36,7 @@ export class OneTimeCodes {
     return rows[0]?.user_id;
   }
 
-  /** @returns false when somebody else spent it first */
+  /** @returns false when another request spent it first */
   async spend(code: string, manager: EntityManager): Promise<boolean> {
     const [, count] = await manager.query<[unknown, number]>(
       'delete from users.one_time_codes where code_hash = $1 and expires_at > now()',
@@ -45,6 +45,7 @@ export class OneTimeCodes {
     return count > 0;
   }
 
+  /** A new password ends a code that was issued before it. */
   async withdraw(userId: string, manager: EntityManager): Promise<void> {
     await manager.query('delete from users.one_time_codes where user_id = $1', [userId]);
   }

@@ -48,10 +48,11 @@ export class SignIn {
   async changePassword(id: string, current: string, wanted: string, address: string): Promise<void> {
     const { email, name } = await this.accounts.get(id);
     this.passwords.assertStrong(wanted, { email, name });
-    // counted as sign-ins are: whoever found a token must not use it to find the password
+    // counted as sign-ins are, so that a stolen token cannot be used to guess the password
     const user = await this.verify(email ?? id, current, address);
     if (!user) throw new ProblemError(403, 'wrong-password', 'currentPassword is not the password of this account.');
-    await this.accounts.setPassword(id, await this.passwords.hash(wanted));
+    const passwordHash = await this.passwords.hash(wanted);
+    await this.accounts.setPassword(id, passwordHash, (manager) => this.codes.withdraw(id, manager));
   }
 
   /** Sends a code in the background, see `RequestPasswordReset`. @throws ProblemError 429 */
@@ -66,8 +67,9 @@ export class SignIn {
   /** Sends a code that sets the first password of an account, or a new one. */
   async sendCode(user: User): Promise<void> {
     const { code } = await this.codes.issue(user.id);
+    // without the name, which anybody may have chosen who registered somebody else's address
     const text =
-      `Hello ${user.name},\n\nset your password with this code, which works once, within 24 hours:\n\n  ${code}\n\n` +
+      `Hello,\n\nset your password with this code, which works once, within 24 hours:\n\n  ${code}\n\n` +
       `Send it with the new password to POST /v1/auth/password.\nIf you did not ask for it, ignore this message.`;
     await this.mailer.send({ to: user.email!, subject: 'Set your password', text });
   }
@@ -95,10 +97,11 @@ export class SignIn {
     await this.limits.forget(user.email!);
   }
 
-  /** Gives the account a random password, for whoever runs the server. */
+  /** Gives the account a random password, for the operator of the server. */
   async resetPassword({ id, email }: User): Promise<string> {
     const password = randomPassword();
-    await this.accounts.setPassword(id, await this.passwords.hash(password));
+    const passwordHash = await this.passwords.hash(password);
+    await this.accounts.setPassword(id, passwordHash, (manager) => this.codes.withdraw(id, manager));
     await this.limits.forget(email!);
     return password;
   }

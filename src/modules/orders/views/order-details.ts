@@ -287,6 +287,8 @@ export class GetOrder extends Query<OrderDetails> {
     readonly orderId: string,
     readonly by: By,
     readonly past?: Past,
+    /** What the caller has just committed: where the view is behind that, the log answers instead. */
+    readonly atLeast = 0,
   ) {
     super();
   }
@@ -300,17 +302,27 @@ export class GetOrderHandler implements IQueryHandler<GetOrder> {
     private readonly projection: OrderDetailsProjection,
   ) {}
 
-  async execute({ orderId, by, past }: GetOrder): Promise<OrderDetails> {
+  async execute({ orderId, by, past, atLeast }: GetOrder): Promise<OrderDetails> {
     const { rows } = await this.database.pool.query<{ row: OrderRow }>({
       name: 'orders.get',
       text: `select to_jsonb(v) as row from orders.orders_view v
              where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
       values: [orderId, by.staff ? null : by.userId],
     });
+    if ((rows[0]?.row.version ?? 0) < atLeast) return details(await this.committed(orderId, by, rows[0]?.row));
     if (!rows[0]) throw unknownOrder();
     const row = past ? this.projection.fold(await this.until(orderId, past)) : rows[0].row;
     if (row) return details(row);
     throw new DomainError('not-found', 'version-unknown', 'The order had no such version, or was not known then.');
+  }
+
+  /** The order by its own stream, with what a late view knows of its payment and shipment. */
+  private async committed(orderId: string, by: By, view: OrderRow | undefined): Promise<OrderRow> {
+    const row = this.projection.fold(await this.events.getEvents(orderId));
+    if (!row || (!by.staff && row.customer_id !== by.userId)) throw unknownOrder();
+    if (!view) return row;
+    const { payment_status, payment_id, shipment_id, tracking_number } = view;
+    return { ...row, payment_status, payment_id, shipment_id, tracking_number };
   }
 
   /** What had happened to the order by then, in every module: its timeline tells where in the log to look. */

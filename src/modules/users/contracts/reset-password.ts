@@ -31,7 +31,7 @@ export class SetPasswordByCode extends Command<void> {
   }
 }
 
-/** Gives the administrator with this e-mail address a new random password, for whoever runs the server and lost it. */
+/** Gives the administrator with this e-mail address a new random password, for an operator who lost it. */
 export class ResetAdministrator extends Command<{ password: string }> {
   constructor(readonly email: string) {
     super();
