@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import { ProblemError } from '../kernel/http/problem';
-import { maxBodyBytes, maxMembers, tooManyMembers } from './request-limits';
+import { assertFewValues, maxBodyBytes, maxMembers, tooManyMembers } from './request-limits';
 
 /** JSON and, for OAuth2 clients, forms; both in UTF-8. Anything else is answered with 415. */
 export function parseBodies(adapter: FastifyAdapter): void {
@@ -10,6 +10,7 @@ export function parseBodies(adapter: FastifyAdapter): void {
   const options = { bodyLimit: maxBodyBytes };
   fastify.removeContentTypeParser('text/plain');
   adapter.useBodyParser('application/json', false, options, (request, body, done) => {
+    assertFewValues(body);
     void parseJson(request, decoded(body), done);
   });
   adapter.useBodyParser('application/x-www-form-urlencoded', false, options, (_request, body, done) => {

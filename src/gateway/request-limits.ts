@@ -51,17 +51,33 @@ function assertBearable(part: string, whole: unknown): void {
       if (typeof value !== 'object' || value === null) continue;
       const members = Array.isArray(value) ? elementsOf(part, value) : membersOf(part, value);
       values += members.length;
-      if (values > maxValues) {
-        throw tooMuch(
-          'too-many-values',
-          `The ${part} has more than ${maxValues} values, counting every object and list.`,
-        );
-      }
+      if (values > maxValues) throw tooManyValues(part);
       next.push(...members);
     }
     level = next;
   }
 }
+
+/**
+ * The same limit before JSON is parsed: 1 MiB of `{},` becomes 20 MB of objects, which a small heap has not got. It
+ * counts what is certain (a comma outside of text stands before a value, a bracket opens one); the rest is found after.
+ */
+export function assertFewValues(json: Buffer): void {
+  if (json.length <= maxValues) return;
+  let commas = 0;
+  let opened = 0;
+  let inText = false;
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at];
+    if (byte === quote) inText = !inText;
+    else if (inText) at += byte === backslash ? 1 : 0;
+    else if (byte === comma) commas++;
+    else if (byte === brace || byte === bracket) opened++;
+  }
+  if (Math.max(commas, opened) > maxValues) throw tooManyValues('body');
+}
+
+const [quote, backslash, comma, brace, bracket] = Buffer.from('"\\,{[');
 
 function elementsOf(part: string, list: unknown[]): unknown[] {
   if (list.length <= maxElements) return list;
@@ -80,6 +96,10 @@ function membersOf(part: string, value: object): unknown[] {
 
 export function tooManyMembers(part: string): ProblemError {
   return tooMuch('too-many-members', `The ${part} has more than ${maxMembers} members in one object.`);
+}
+
+function tooManyValues(part: string): ProblemError {
+  return tooMuch('too-many-values', `The ${part} has more than ${maxValues} values, counting every object and list.`);
 }
 
 function tooMuch(code: string, detail: string): ProblemError {
