@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { isConnectionError, isContention } from '../database/errors';
+import { isInfrastructure } from '../fault';
 import { appendConnections } from '../database/database';
 import { OverloadError } from './errors';
 import type { Aggregate, ExpectedVersion } from './event';
@@ -187,8 +188,8 @@ export class GroupCommit {
     try {
       outcomes = await this.write(batch.map((waiting) => waiting.append));
     } catch (error) {
-      // A lost server, or a log that stayed locked, says nothing against any of them.
-      if (batch.length === 1 || isConnectionError(error) || isContention(error)) {
+      // A lost or full server, or a log that stayed locked, says nothing against any of them.
+      if (batch.length === 1 || isInfrastructure(error)) {
         for (const waiting of batch) waiting.reject(error);
         this.outcomes.failed += batch.length;
         return;

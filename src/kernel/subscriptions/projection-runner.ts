@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StoredEvent } from '../event-store/event';
 import type { OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
+import { faultOf } from '../fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Projection } from './projection';

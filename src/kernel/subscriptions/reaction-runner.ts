@@ -2,7 +2,7 @@ import { ExecutionContext, runInContext } from '../context';
 import type { StoredEvent } from '../event-store/event';
 import { deriveId } from '../ids';
 import type { OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
+import { faultOf } from '../fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Handler, ReactionMetadata } from './reaction';

@@ -6,7 +6,7 @@ import type { StoredEvent } from '../event-store/event';
 import type { EventStore } from '../event-store/event-store';
 import { retryAfterMs } from '../resilience/retry-after';
 import { DeadLetterBox, type OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
+import { faultOf } from '../fault';
 import { Fenced } from './fencing';
 import type { Lease, LeaseHolder } from './leases';
 import type { LogPage, LogTail } from './log-tail';

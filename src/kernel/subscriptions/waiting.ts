@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import type { StoredEvent } from '../event-store/event';
-import type { Fault } from './fault';
+import type { Fault } from '../fault';
 
 /** How often a subscription repeats that events wait, in ms. */
 const warnEveryMs = 60_000;
