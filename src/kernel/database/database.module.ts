@@ -1,11 +1,11 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Client } from 'pg';
 import { Database, guards } from './database';
+import { LocatedClient } from './located-client';
 
 /** TypeORM listens to a connection only while it uses it: lost just before or after, it would end the process. */
-class WatchedClient extends Client {
-  constructor(...args: ConstructorParameters<typeof Client>) {
+class WatchedClient extends LocatedClient {
+  constructor(...args: ConstructorParameters<typeof LocatedClient>) {
     super(...args);
     this.on('error', () => undefined);
   }
@@ -21,13 +21,14 @@ export class DatabaseModule {
       imports: [
         TypeOrmModule.forRoot({
           type: 'postgres',
-          url,
           autoLoadEntities: true,
           retryAttempts: 0,
           applicationName: 'orderloom/modules',
           poolSize: 10,
           extra: {
             Client: WatchedClient,
+            // not as `url`, which TypeORM would interpret in its own way
+            connectionString: url,
             options: guards,
           },
         }),

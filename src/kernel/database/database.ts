@@ -1,5 +1,6 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { LocatedClient } from './located-client';
 
 /** Batches of appends that a process has on their way at once. */
 export const appendConnections = 2;
@@ -29,6 +30,7 @@ export class Database implements OnApplicationShutdown {
 
   constructor(readonly url: string) {
     const base: PoolConfig = {
+      Client: LocatedClient,
       connectionString: url,
       connectionTimeoutMillis: 10_000,
       allowExitOnIdle: false,

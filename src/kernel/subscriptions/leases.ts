@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { Client, type Notification } from 'pg';
+import type { Client, Notification } from 'pg';
+import { LocatedClient } from '../database/located-client';
 import { newId } from '../ids';
 
 /** The right to run one segment of a subscription, for as long as the database agrees. */
@@ -224,7 +225,7 @@ export class Leases {
   /** A session of its own, for as long as the process lives: its presence on the server vouches for the owner. */
   private async connection(): Promise<Client> {
     if (this.client) return this.client;
-    const client = new Client({
+    const client = new LocatedClient({
       connectionString: this.url,
       application_name: 'orderloom/leases',
       connectionTimeoutMillis: 5000,
