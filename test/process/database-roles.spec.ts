@@ -185,8 +185,13 @@ describe('the roles of the database', () => {
         }),
       ]);
       const sentence = (text: RegExp) => ({ code: 1, output: expect.stringMatching(new RegExp(`^${text.source}\n$`)) });
-      expect(found[0]).toMatchObject({ code: 1, output: expect.stringMatching(/password.* Check DATABASE_URL\.\n$/) });
-      expect(found[1]).toMatchObject(sentence(/Cannot use the database .*password.* Check DATABASE_OWNER_URL\./));
+      expect(found[0]).toMatchObject({
+        code: 1,
+        output: expect.stringMatching(/password.* Correct user and password in DATABASE_URL;.*\n$/),
+      });
+      expect(found[1]).toMatchObject(
+        sentence(/Cannot use the database .*password.* Correct user and password in DATABASE_OWNER_URL;.*/),
+      );
       expect(found[2]).toMatchObject(sentence(/Configuration: DATABASE_OWNER_URL needs DATABASE_URL.*/));
       expect(found[3].output).toMatch(/DATABASE_URL and DATABASE_OWNER_URL lead to different databases/);
     });
