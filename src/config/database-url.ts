@@ -51,8 +51,9 @@ export function parseDatabaseUrl(text: string): DatabaseUrl {
   const given = (name: string, part: string | undefined) =>
     parameters.get(name) || (part && decoded(part)) || undefined;
   if (scheme === 'socket') {
+    const port = parameters.get('port');
     return {
-      hosts: [{ host: decoded(`/${path}`).replace(/(.)\/$/, '$1') }],
+      hosts: [{ host: decoded(`/${path}`).replace(/(.)\/$/, '$1'), ...(port && { port: portOf(port) }) }],
       user: given('user', user),
       password: given('password', password),
       database: given('db', undefined) ?? given('dbname', undefined),

@@ -42,7 +42,7 @@ describe('a database URL', () => {
       { user, password, database, hosts: [{ host: '/run', port: 5433 }] },
     ],
     ['a socket as host', 'postgres://u@%2Frun%2Fpg/d', { user, database, hosts: [{ host: '/run/pg' }] }],
-    ['a socket as scheme', 'socket:/run/pg?db=d', { database, hosts: [{ host: '/run/pg' }] }],
+    ['a socket as scheme', 'socket:/run/pg?db=d&port=5433', { database, hosts: [{ host: '/run/pg', port: 5433 }] }],
     [
       'a socket with a user as scheme',
       'socket://u:p@/run/?db=d',
