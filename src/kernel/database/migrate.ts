@@ -70,6 +70,8 @@ async function runMigrations(url: string, migrations: readonly Migration[]): Pro
 }
 
 async function runPending(db: QueryRunner, migrations: readonly Migration[]): Promise<string[]> {
+  // for as long as the one before needs, whatever limits the server has
+  await db.query('set local lock_timeout = 0; set local statement_timeout = 0');
   await db.query(`select pg_advisory_xact_lock(hashtextextended('orderloom.migrations', 0))`);
   const known = migrations.map(({ name }) => name);
   const applied = await appliedMigrations(db);
