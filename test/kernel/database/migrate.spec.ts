@@ -12,6 +12,13 @@ class Fails1799999999999 implements MigrationInterface {
   async down(): Promise<void> {}
 }
 
+class Adds1799999999997 implements MigrationInterface {
+  async up(db: QueryRunner): Promise<void> {
+    await db.query('create table orders.added (n integer)');
+  }
+  async down(): Promise<void> {}
+}
+
 /** A migration waits for its lock for 2 s at a time. */
 jest.setTimeout(60_000);
 
@@ -85,11 +92,7 @@ describe('a migration of a database', () => {
 
     it('applies what is missing there', async () => {
       await asBefore();
-      await owner.query('delete from public.migrations where name = $1', [names.at(-1)]);
-      await owner.query(
-        'drop function subscriptions.begin_rebuild, subscriptions.finish_rebuild, subscriptions.shadow_of',
-      );
-      expect(await migrate(url)).toEqual(names.slice(-1));
+      expect(await migrate(url, url, [...migrations, Adds1799999999997])).toEqual([Adds1799999999997.name]);
     });
 
     it('leaves the rows of another tool alone', async () => {
