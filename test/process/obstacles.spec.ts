@@ -48,9 +48,11 @@ describe('a first start', () => {
       `create role owner login password 'secret'`,
       `create role poor login password 'secret'`,
       `create role busy login password 'secret' connection limit 0`,
+      `create role few login password 'secret' connection limit 1`,
       `create role odd login password 'a#b/c%41d@e'`,
       `create database empty owner owner`,
       `create database mine owner odd`,
+      `create database scarce owner few`,
       `create database theirs owner owner`,
       `create database standby owner owner`,
       `alter database standby set default_transaction_read_only = on`,
@@ -117,6 +119,11 @@ describe('a first start', () => {
     ['no socket', () => ({ DATABASE_URL: 'postgres:///empty?host=/nowhere' }), /ENOENT.*Start the server/],
     ['no such host', () => ({ DATABASE_URL: 'postgres://owner:secret@nowhere.invalid/empty' }), /Correct the host in/],
     ['too many connections', () => ({ DATABASE_URL: urlOf('busy', 'empty') }), /too many connections.*raise max_conn/],
+    [
+      'too few connections for the application',
+      () => ({ DATABASE_URL: urlOf('few', 'scarce') }),
+      /too many connections.*raise max_conn/,
+    ],
     [
       'a certificate that nobody vouches for',
       () => ({ DATABASE_URL: `${urlOf('owner', 'empty')}?sslmode=require` }),

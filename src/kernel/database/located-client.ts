@@ -10,15 +10,17 @@ const probeMs = 3000;
 /** What of a URL `pg-connection-string` interprets. The rest is ours to set, such as the name of the application. */
 const tlsParameters = ['ssl', 'sslmode', 'sslcert', 'sslkey', 'sslrootcert', 'sslnegotiation', 'uselibpqcompat'];
 
+/** SQLSTATE sqlclient_unable_to_establish_sqlconnection. */
+const unableToConnect = '08001';
+
 /** None of the servers that a URL names accepts writes. The code is that of the last failure. */
 export class NoWritableServerError extends Error {
   override readonly name = 'NoWritableServerError';
+  readonly code: string;
 
-  constructor(
-    reasons: readonly string[],
-    readonly code: string | undefined,
-  ) {
+  constructor(reasons: readonly string[], code = unableToConnect) {
     super(`no server accepts writes (${reasons.join('; ')})`);
+    this.code = code;
   }
 }
 
