@@ -120,11 +120,6 @@ describe('a first start', () => {
     ['no such host', () => ({ DATABASE_URL: 'postgres://owner:secret@nowhere.invalid/empty' }), /Correct the host in/],
     ['too many connections', () => ({ DATABASE_URL: urlOf('busy', 'empty') }), /too many connections.*raise max_conn/],
     [
-      'too few connections for the application',
-      () => ({ DATABASE_URL: urlOf('few', 'scarce') }),
-      /too many connections.*raise max_conn/,
-    ],
-    [
       'a certificate that nobody vouches for',
       () => ({ DATABASE_URL: `${urlOf('owner', 'empty')}?sslmode=require` }),
       /self-signed certificate.*sslrootcert=FILE in DATABASE_URL/,
@@ -153,6 +148,19 @@ describe('a first start', () => {
     const { code, lines } = await said(await env());
     expect({ code, lines }).toEqual({ code: 1, lines: [expect.stringMatching(expected)] });
     expect(lines.join()).not.toContain('secret');
+  });
+
+  it('says the same sentence when it is only the application that fails', async () => {
+    const { code, lines } = await said({ DATABASE_URL: urlOf('few', 'scarce') });
+    expect(lines.at(-1)).toMatch(/too many connections.*raise max_connections/);
+    expect({ code, lines }).toEqual({
+      code: 1,
+      lines: [
+        expect.stringMatching(/migrations applied$/),
+        expect.stringMatching(/could change the log/),
+        lines.at(-1),
+      ],
+    });
   });
 
   it('says the same sentence in development, without Nest’s account of its modules', async () => {
