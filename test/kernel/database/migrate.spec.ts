@@ -165,9 +165,8 @@ describe('a migration of a database', () => {
     };
     await eventually(waits);
     const reader = await connect(url);
-    const began = Date.now();
+    // behind a migration that waits as long as it takes, it would wait for the owner's transaction as well
     await reader.query('select from orders.orders_view');
-    expect(Date.now() - began).toBeLessThan(4000);
     await reader.end();
     await owner.query('rollback');
     expect(await migrating).toEqual(['Alters1799999999998']);
