@@ -84,9 +84,7 @@ describe('a process', () => {
       (await admin.get('/v1/operations/events?type=payment.requested')).body.data.length > 0;
     await eventually(requested);
     app.kill('SIGTERM');
-    const told = Date.now();
     expect(await app.exited).toMatchObject({ code: 1 });
-    expect(Date.now() - told).toBeLessThan(1900);
     expect(app.output).toMatch(
       /\nShutdown: the application \(.*payments\.charge.*\) had not finished after 1 s, which SHUTDOWN_TIMEOUT sets\.\n$/,
     );

@@ -64,8 +64,13 @@ describe('a migration of a database', () => {
 
   it('writes nothing when there is nothing to do, so that a role without rights may ask', async () => {
     await migrate(url);
-    await owner.query(`alter role ${name} set default_transaction_read_only = on`);
-    expect(await migrate(url)).toEqual([]);
+    await admin.query(`create role ${name}_reader login password 'secret'`);
+    await owner.query(`grant usage on schema orderloom to ${name}_reader`);
+    await owner.query(`grant select on orderloom.migrations to ${name}_reader`);
+    expect(await migrate(urlOf(`${name}_reader`))).toEqual([]);
+    await owner.query(`revoke all on orderloom.migrations from ${name}_reader`);
+    await owner.query(`revoke all on schema orderloom from ${name}_reader`);
+    await admin.query(`drop role ${name}_reader`);
   });
 
   describe('that has a table public.migrations', () => {
@@ -160,9 +165,8 @@ describe('a migration of a database', () => {
     };
     await eventually(waits);
     const reader = await connect(url);
-    const began = Date.now();
+    // behind a migration that waits as long as it takes, it would wait for the owner's transaction as well
     await reader.query('select from orders.orders_view');
-    expect(Date.now() - began).toBeLessThan(4000);
     await reader.end();
     await owner.query('rollback');
     expect(await migrating).toEqual(['Alters1799999999998']);
