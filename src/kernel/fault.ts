@@ -1,7 +1,13 @@
 import { isDatabaseTrouble } from './database/errors';
 import { DomainError } from './domain-error';
 import { EventDataError } from './event-store/event';
-import { AggregateTypeError, ContentionError, OverloadError, VersionMismatch } from './event-store/errors';
+import {
+  AggregateTypeError,
+  ContentionError,
+  DuplicateCommandError,
+  OverloadError,
+  VersionMismatch,
+} from './event-store/errors';
 import { retryAfterMs } from './resilience/retry-after';
 
 /**
@@ -20,7 +26,7 @@ export function faultOf(error: unknown): Fault {
   if (error instanceof DomainError || error instanceof VersionMismatch || error instanceof EventDataError) {
     return 'request';
   }
-  if (error instanceof AggregateTypeError) return 'permanent';
+  if (error instanceof AggregateTypeError || error instanceof DuplicateCommandError) return 'permanent';
   if (error instanceof ContentionError || error instanceof OverloadError || isDatabaseTrouble(error)) {
     return 'infrastructure';
   }

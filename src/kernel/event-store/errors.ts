@@ -45,3 +45,20 @@ export class AggregateTypeError extends Error {
     );
   }
 }
+
+/**
+ * The id of a command that was carried out before was given to another one: to another aggregate, of another kind, or asked
+ * for in other words. It is no repeat, so it must not be answered as one; nothing was written. No retry can succeed.
+ */
+export class DuplicateCommandError extends Error {
+  override readonly name = 'DuplicateCommandError';
+
+  constructor(
+    readonly commandId: string,
+    /** What was done under the id, and what should have been. */
+    done: string,
+    wanted: string,
+  ) {
+    super(`Command ${commandId} has been carried out as ${done}, so it cannot be carried out as ${wanted}`);
+  }
+}

@@ -20,6 +20,8 @@ const saveEveryMs = 100;
 export class ReactionRunner extends Runner {
   readonly kind = 'reaction';
   protected readonly types: ReadonlySet<string>;
+  /** What is behind it in the log no worker before this one has had in hand. */
+  private headAtClaim = 0;
 
   constructor(
     private readonly metadata: ReactionMetadata,
@@ -37,6 +39,7 @@ export class ReactionRunner extends Runner {
     const inHand = new Set<number>();
     const chains = new Map<string, Promise<void>>();
     let read = lease.position;
+    this.headAtClaim = this.deps.tail.head;
     let failure: Error | undefined;
     let wake = () => {};
     signal.addEventListener('abort', () => wake(), { once: true });
@@ -163,6 +166,7 @@ export class ReactionRunner extends Runner {
       deriveId(event.id, this.name),
       event.metadata.correlationId,
       event.id,
+      event.position <= this.headAtClaim,
     );
     await runInContext(context, async () => this.handler.handle(message));
   }

@@ -1,7 +1,13 @@
+import { ExecutionContext, runInContext } from '../../../src/kernel/context';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { AggregateStore } from '../../../src/kernel/event-store/aggregate-store';
 import type { Decider } from '../../../src/kernel/event-store/decider';
-import { AggregateTypeError, ContentionError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import {
+  AggregateTypeError,
+  ContentionError,
+  DuplicateCommandError,
+  VersionMismatch,
+} from '../../../src/kernel/event-store/errors';
 import type { EventOf } from '../../../src/kernel/event-store/event';
 import type { EventStore } from '../../../src/kernel/event-store/event-store';
 import { newId } from '../../../src/kernel/ids';
@@ -157,6 +163,36 @@ describe('an aggregate store', () => {
       const again = await purses.decide(id, { type: 'take', amount: 8 }, { commandId, expectedVersion: 1 });
       expect(again.version).toBe(first.version);
       await expect(purses.decide(id, { type: 'take', amount: 8 })).rejects.toMatchObject({ code: 'closed' });
+    });
+
+    it('is one command of its context, whatever else is asked before it', async () => {
+      const seed = newId();
+      const request = (...commands: PurseCommand[]) =>
+        runInContext(new ExecutionContext('system:a', seed), async () => {
+          for (const command of commands) await purses.decide(id, command);
+        });
+      await request({ type: 'take', amount: 3 });
+      // the code was changed before the repeat
+      await request({ type: 'fill', amount: 1 }, { type: 'take', amount: 3 });
+      expect((await purses.load(id)).state.coins).toBe(8);
+      const [, , filled] = await opened.store.getEvents(id);
+      expect(filled!.metadata).toMatchObject({ command: 'fill' });
+    });
+
+    it('is not mistaken for another command of the same id', async () => {
+      const commandId = newId();
+      await purses.decide(id, { type: 'take', amount: 3 }, { commandId });
+      const [other, elsewhere] = [newId(), { type: 'take', amount: 3 } as const];
+      await purses.decide(other, { type: 'fill', amount: 5 });
+      await expect(purses.decide(other, elsewhere, { commandId })).rejects.toThrow(DuplicateCommandError);
+      await expect(purses.decide(id, { type: 'fill', amount: 1 }, { commandId })).rejects.toThrow(
+        `Command ${commandId} has been carried out as take of ${id}, so it cannot be carried out as fill of ${id}`,
+      );
+      // not even where the state forbids it, and only the id is left to tell by
+      await purses.decide(id, { type: 'close' });
+      await expect(purses.decide(id, { type: 'fill', amount: 1 }, { commandId })).rejects.toThrow(
+        DuplicateCommandError,
+      );
     });
 
     it('at the same moment: both are told the same', async () => {
