@@ -1,9 +1,10 @@
 import { type CommandName, currentContext } from '../context';
 import { DomainError } from '../domain-error';
 import type { Decider } from './decider';
-import { AggregateTypeError, ContentionError, VersionMismatch } from './errors';
+import { AggregateTypeError, ContentionError, StateFormError, VersionMismatch } from './errors';
 import { type DomainEvent, domainEvent, type StoredEvent } from './event';
 import type { EventStore } from './event-store';
+import { jsonFault } from './json-form';
 import type { SnapshotOptions } from './snapshots';
 
 export interface DecideOptions {
@@ -19,6 +20,12 @@ export interface Decided<State> {
 }
 
 const attempts = 10;
+
+/**
+ * Up to which version the state is checked, before each append, for what JSON cannot give back. That takes a walk through
+ * all of it, so later states are checked when a snapshot is taken, and in production no others.
+ */
+const checkedVersions = process.env['NODE_ENV'] === 'production' ? 0 : 50;
 
 /** Load, decide, append, and once more when somebody else was quicker. A module extends it with its own decider. */
 export abstract class AggregateStore<State, Command, Event extends DomainEvent> {
@@ -62,6 +69,7 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
       if (events.length === 0) return { state, version };
       const aggregate = { type: this.decider.type, id };
       const after = events.reduce(this.decider.evolve, state);
+      if (version < checkedVersions) this.assertStorable(after);
       const result = await this.events.append(aggregate, events, { expectedVersion: version, commandId });
       if (result.status === 'ok') {
         this.events.snapshots.offer(aggregate, after, version, result.version, this.snapshot);
@@ -127,6 +135,11 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
   simulate(state: State, command: Command): { state: State; events: Event[] } {
     const events = this.decider.decide(command, state);
     return { state: events.reduce(this.decider.evolve, state), events };
+  }
+
+  private assertStorable(state: State): void {
+    const fault = jsonFault(state);
+    if (fault) throw new StateFormError(this.decider.type, fault);
   }
 
   private fold(events: readonly StoredEvent[], from: State): State {

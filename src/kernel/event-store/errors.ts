@@ -1,3 +1,5 @@
+import type { JsonFault } from './json-form';
+
 /** The aggregate is not at the version that the caller named: read it again, then decide anew. */
 export class VersionMismatch extends Error {
   override readonly name = 'VersionMismatch';
@@ -60,5 +62,20 @@ export class DuplicateCommandError extends Error {
     wanted: string,
   ) {
     super(`Command ${commandId} has been carried out as ${done}, so it cannot be carried out as ${wanted}`);
+  }
+}
+
+/**
+ * An aggregate's state has a value in it that JSON does not give back, so a snapshot of it would be another state. A mistake
+ * in the decider's `evolve`; found in tests and development at the first append, before it is written.
+ */
+export class StateFormError extends Error {
+  override readonly name = 'StateFormError';
+
+  constructor(aggregateType: string, { path, what }: JsonFault) {
+    super(
+      `The state of ${aggregateType} has ${what} at ${path || 'its root'}, which JSON cannot give back: keep what can be ` +
+        'stored, such as text for a date, and a list or an object for a set or a map',
+    );
   }
 }

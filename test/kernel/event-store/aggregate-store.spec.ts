@@ -6,6 +6,7 @@ import {
   AggregateTypeError,
   ContentionError,
   DuplicateCommandError,
+  StateFormError,
   VersionMismatch,
 } from '../../../src/kernel/event-store/errors';
 import type { EventOf } from '../../../src/kernel/event-store/event';
@@ -199,6 +200,34 @@ describe('an aggregate store', () => {
       const commandId = newId();
       const twice = [1, 2].map(() => purses.decide(id, { type: 'take', amount: 3 }, { commandId }));
       expect(await Promise.all(twice)).toEqual([1, 2].map(() => ({ state: { coins: 7, closed: false }, version: 2 })));
+    });
+  });
+
+  describe('whose state JSON cannot give back', () => {
+    const folding = (state: () => unknown) =>
+      new Purses(opened.store, { ...purse, evolve: () => ({ coins: 1, closed: false, ...(state() as object) }) });
+
+    it.each([
+      ['a Set', () => ({ seen: new Set([1]) }), 'a Set at .seen'],
+      ['a Map', () => ({ lines: [{ by: new Map() }] }), 'a Map at .lines[0].by'],
+      ['a Date', () => ({ at: new Date() }), 'a Date at .at'],
+      ['an instance of a class', () => ({ at: new (class Money {})() }), 'a Money at .at'],
+      ['undefined in a list', () => ({ list: [1, undefined] }), 'undefined at .list[1]'],
+      ['NaN', () => ({ n: NaN }), 'the number NaN at .n'],
+      ['-0', () => ({ n: -0 }), 'the number -0 at .n'],
+      ['a bigint', () => ({ n: 1n }), 'a bigint at .n'],
+      ['half a character', () => ({ text: '\ud800' }), 'text with a NUL or half a character at .text'],
+    ])('is refused before its first append if it has %s in it', async (_, state, where) => {
+      const fresh = newId();
+      const refused = folding(state).decide(fresh, { type: 'fill', amount: 1 });
+      await expect(refused).rejects.toThrow(StateFormError);
+      await expect(refused).rejects.toThrow(`The state of purse has ${where}, which JSON cannot give back`);
+      expect(await opened.store.getEvents(fresh)).toEqual([]);
+    });
+
+    it('may have members that are undefined, which are absent afterwards', async () => {
+      const { version } = await folding(() => ({ note: undefined })).decide(id, { type: 'fill', amount: 1 });
+      expect(version).toBe(2);
     });
   });
 
