@@ -99,6 +99,16 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
     return version === 0 ? undefined : { state, version };
   }
 
+  /**
+   * The version that a command of type `what` led to, if an earlier run of this request has carried it out. For a caller
+   * that looks at the state before it decides, and would refuse the repeat.
+   *
+   * @throws DuplicateCommandError
+   */
+  async carriedOut(id: string, what: string): Promise<number | undefined> {
+    return (await this.events.resultOf(currentContext().nextCommand(id, what), id))?.version;
+  }
+
   /** For a request that finds the aggregate which it was about to make. @throws DuplicateCommandError when another made it */
   async assertMadeByThisRequest(id: string): Promise<void> {
     const [first] = await this.events.getEvents(id, 1, 1);
