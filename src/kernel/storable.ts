@@ -30,6 +30,18 @@ export function describeThrown(thrown: unknown, length = 8000): string {
   return storableText(attempt(() => textOf(thrown)) ?? 'something that cannot be described', length);
 }
 
+/** What was thrown or, if not even its members can be read, an error in its place that can be dealt with as any other. */
+export function readable(thrown: unknown): unknown {
+  const members = ['name', 'message', 'stack', 'code', 'cause', 'driverError', 'retryAfterMs'];
+  return attempt(
+    () => {
+      for (const member of members) void (thrown as Record<string, unknown> | null | undefined)?.[member];
+      return { thrown };
+    },
+    { thrown: new Error(describeThrown(thrown)) },
+  ).thrown;
+}
+
 function textOf(thrown: unknown): string {
   if (thrown === undefined || thrown === null) return `${thrown} was thrown`;
   if (typeof thrown !== 'object') return String(thrown);

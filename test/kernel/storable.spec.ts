@@ -1,4 +1,4 @@
-import { describeThrown, storable, storableText } from '../../src/kernel/storable';
+import { describeThrown, readable, storable, storableText } from '../../src/kernel/storable';
 
 describe('storable', () => {
   const circle: Record<string, unknown> = { name: 'circle' };
@@ -83,5 +83,11 @@ describe('what was thrown is described', () => {
     Object.defineProperty(error, 'stack', { get: () => hostile.toString() });
     Object.defineProperty(error, 'message', { get: () => hostile.toString() });
     expect(describeThrown(error)).toBe('"[unreadable]"');
+  });
+
+  it('and is read by nobody who would fail by it', () => {
+    const error = new Error('plain');
+    for (const thrown of [undefined, null, 'text', 7, error]) expect(readable(thrown)).toBe(thrown);
+    expect(readable(hostile)).toEqual(new Error('"[unreadable]"'));
   });
 });
