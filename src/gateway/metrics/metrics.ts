@@ -8,7 +8,8 @@ import { DataSource } from 'typeorm';
 import { Database } from '../../kernel/database/database';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { Resilience } from '../../kernel/resilience/policies';
-import { type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { type OpenSagas, type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { Sagas } from '../../kernel/sagas/sagas';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
@@ -20,8 +21,9 @@ const hopelessMs = 60_000;
 interface Stored {
   readonly subscriptions: readonly SubscriptionStatus[];
   readonly sagas: Partial<Record<OpenSagaStatus, number>>;
+  readonly definitions: readonly OpenSagas[];
 }
-const nothing: Stored = { subscriptions: [], sagas: {} };
+const nothing: Stored = { subscriptions: [], sagas: {}, definitions: [] };
 
 type Sample = readonly [value: number, ...labels: (string | number)[]];
 
@@ -44,6 +46,7 @@ export class Metrics implements OnModuleInit {
     private readonly log: EventStore,
     private readonly subscriptions: Subscriptions,
     private readonly sagas: SagaInstances,
+    private readonly definitions: Sagas,
     private readonly resilience: Resilience,
   ) {}
 
@@ -104,6 +107,14 @@ export class Metrics implements OnModuleInit {
     ]);
     this.family(Gauge, 'sagas', 'Sagas that are under way or wait for a person.', ['status'], () =>
       Object.entries(this.stored.sagas).map(([status, count]) => [count, status]),
+    );
+    // 0 for a definition that this process knows: the least of all replicas is what nobody can run
+    const help = 'Sagas that have not ended and whose definition this process does not know.';
+    this.family(Gauge, 'sagas_unknown', help, ['definition', 'version'], () =>
+      this.stored.definitions.map(({ definition, version, count }): Sample => {
+        const isKnown = this.definitions.definition(definition, version) !== undefined;
+        return [isKnown ? 0 : count, definition, version];
+      }),
     );
   }
 
@@ -198,8 +209,12 @@ export class Metrics implements OnModuleInit {
   /** One question at a time, however many scrape. */
   private ask(): Promise<Stored | undefined> {
     if (this.asked && Date.now() < this.asked.at + hopelessMs) return this.asked.answer;
-    const answer: Promise<Stored | undefined> = Promise.all([this.subscriptions.status(), this.sagas.open()])
-      .then(([subscriptions, sagas]) => ({ subscriptions, sagas }))
+    const answer: Promise<Stored | undefined> = Promise.all([
+      this.subscriptions.status(),
+      this.sagas.open(),
+      this.sagas.openByDefinition(),
+    ])
+      .then(([subscriptions, sagas, definitions]) => ({ subscriptions, sagas, definitions }))
       .catch(() => undefined)
       .finally(() => {
         if (this.asked?.answer === answer) this.asked = undefined;
