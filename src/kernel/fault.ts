@@ -1,6 +1,7 @@
 import { isDatabaseTrouble } from './database/errors';
 import { DomainError } from './domain-error';
 import { EventDataError } from './event-store/event';
+import { NewerSchemaError } from './event-store/upcasting';
 import {
   AggregateTypeError,
   ContentionError,
@@ -22,14 +23,15 @@ import { retryAfterMs } from './resilience/retry-after';
  */
 export type Fault = 'request' | 'event' | 'permanent' | 'patience' | 'infrastructure';
 
+/** Ours that say the same as the database's: others are in the way, or it takes another process than this one. */
+const overload = [ContentionError, OverloadError, NewerSchemaError];
+
 export function faultOf(error: unknown): Fault {
   if (error instanceof DomainError || error instanceof VersionMismatch || error instanceof EventDataError) {
     return 'request';
   }
   if (error instanceof AggregateTypeError || error instanceof DuplicateCommandError) return 'permanent';
-  if (error instanceof ContentionError || error instanceof OverloadError || isDatabaseTrouble(error)) {
-    return 'infrastructure';
-  }
+  if (overload.some((type) => error instanceof type) || isDatabaseTrouble(error)) return 'infrastructure';
   return retryAfterMs(error) === undefined ? 'event' : 'patience';
 }
 

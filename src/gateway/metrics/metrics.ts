@@ -10,6 +10,7 @@ import { EventStore } from '../../kernel/event-store/event-store';
 import { Resilience } from '../../kernel/resilience/policies';
 import { type OpenSagas, type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
 import { Sagas } from '../../kernel/sagas/sagas';
+import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
@@ -22,6 +23,7 @@ interface Stored {
   readonly subscriptions: readonly SubscriptionStatus[];
   readonly sagas: Partial<Record<OpenSagaStatus, number>>;
   readonly definitions: readonly OpenSagas[];
+  readonly historyChanges?: number;
 }
 const nothing: Stored = { subscriptions: [], sagas: {}, definitions: [] };
 
@@ -48,6 +50,7 @@ export class Metrics implements OnModuleInit {
     private readonly sagas: SagaInstances,
     private readonly definitions: Sagas,
     private readonly resilience: Resilience,
+    private readonly history: LogHistory,
   ) {}
 
   onModuleInit(): void {
@@ -76,8 +79,10 @@ export class Metrics implements OnModuleInit {
         this.stored.subscriptions.map((each) => [value(each), each.name, each.segment]),
       );
     gauge('position', 'Log position up to which it has handled the events.', ({ position }) => position);
-    gauge('lag_events', 'Events in the log that it has not handled yet.', ({ lag }) => lag);
-    gauge('lag_seconds', 'How long the oldest event that it has not handled has waited.', (each) => each.lagSeconds);
+    const lag = (value: 'lag' | 'lagSeconds') => (each: SubscriptionStatus) =>
+      each.retiredBy === null ? each[value] : 0;
+    gauge('lag_events', 'Events in the log that it has not handled yet; 0 once it is retired.', lag('lag'));
+    gauge('lag_seconds', 'How long the oldest event that it has not handled has waited.', lag('lagSeconds'));
     gauge('dead_letters', 'Events that it failed to handle or that wait behind one.', (each) => each.deadLetters);
     gauge('parked_partitions', 'Aggregates that wait behind a dead letter.', (each) => each.parkedPartitions);
     gauge('paused', 'Whether an operator has paused it (1).', ({ pausedBy }) => Number(pausedBy !== null));
@@ -95,6 +100,12 @@ export class Metrics implements OnModuleInit {
     this.family(Gauge, 'log_position', 'Position of the newest event in the log.', [], () => [
       [this.subscriptions.head],
     ]);
+    this.family(Gauge, 'log_history_changes', 'Times that the log lost events, not acknowledged yet.', [], () =>
+      this.stored.historyChanges === undefined ? [] : [[this.stored.historyChanges]],
+    );
+    this.family(Gauge, 'not_ready', 'What keeps this process from doing its work (1), part by part.', ['part'], () =>
+      [...this.subscriptions.obstacles().keys()].map((part) => [1, part]),
+    );
     this.family(
       Counter,
       'append_commands_total',
@@ -213,8 +224,14 @@ export class Metrics implements OnModuleInit {
       this.subscriptions.status(),
       this.sagas.open(),
       this.sagas.openByDefinition(),
+      this.history.unacknowledged(),
     ])
-      .then(([subscriptions, sagas, definitions]) => ({ subscriptions, sagas, definitions }))
+      .then(([subscriptions, sagas, definitions, historyChanges]) => ({
+        subscriptions,
+        sagas,
+        definitions,
+        historyChanges,
+      }))
       .catch(() => undefined)
       .finally(() => {
         if (this.asked?.answer === answer) this.asked = undefined;

@@ -55,6 +55,8 @@ export interface AppendStats {
   readonly outcomes: Record<AppendOutcome['status'] | 'failed' | 'refused', number>;
   /** Commands that have not been sent yet. */
   readonly queued: number;
+  /** For how long the oldest batch has been on its way, in ms; 0 when none is. */
+  readonly unansweredMs: number;
 }
 
 /** Hears of every batch that was answered, and how long that took without the wait in the queue. */
@@ -99,6 +101,11 @@ export class GroupCommit {
 
   get queued(): number {
     return this.queue.length;
+  }
+
+  get unansweredMs(): number {
+    const [oldest] = this.inFlight;
+    return oldest ? performance.now() - oldest.sentAt : 0;
   }
 
   append(append: Append): Promise<AppendOutcome> {

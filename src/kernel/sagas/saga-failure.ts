@@ -18,6 +18,7 @@ const neutral = {
 /** Names of errors that say more than that something failed. */
 const known: Readonly<Record<string, SagaFailure>> = {
   CallTimeoutError: neutral.timeout,
+  TimeLimitError: neutral.timeout,
   TimeoutError: neutral.timeout,
   BulkheadFullError: neutral.unavailable,
   CircuitBreakerOpenError: neutral.unavailable,

@@ -1,5 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type BeforeApplicationShutdown, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
 import { CommandBus, type Command, type IEventHandler } from '@nestjs/cqrs';
 import { currentContext, ExecutionContext, runInContext } from '../context';
 import { Database } from '../database/database';
@@ -8,10 +14,12 @@ import { VersionMismatch } from '../event-store/errors';
 import { EventType } from '../event-store/event-type';
 import { isInfrastructure, messageOf } from '../fault';
 import { idOf } from '../ids';
-import { CallTimeoutError } from '../resilience/call-timeout';
 import { retryAfterMs } from '../resilience/retry-after';
 import { describeThrown, readable } from '../storable';
 import { Reaction } from '../subscriptions/reaction';
+import type { RetryOptions } from '../subscriptions/runner';
+import { RETRY_OPTIONS } from '../subscriptions/subscriptions';
+import { within } from '../time-limit';
 import type { NamedStep } from './saga';
 import { failureOf } from './saga-failure';
 import { type DueSaga, SagaInstances } from './saga-instances';
@@ -41,11 +49,6 @@ class CompensationStarted {
 const retryBaseMs = 100;
 const retryCeilingMs = 30_000;
 const compensationCeilingMs = 3_600_000;
-/** How long a command may run before the step's try counts as one without an answer, whatever the step allows, in ms. */
-const commandMs = 30_000;
-
-/** A timer that fires later than this, in ms, says that the process was stopped in between. */
-const stoodStillMs = 1000;
 
 const timerMs = 250;
 /** Sagas that are woken at once. */
@@ -77,6 +80,7 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     private readonly sagas: Sagas,
     private readonly commands: CommandBus,
     private readonly database: Database,
+    @Inject(RETRY_OPTIONS) private readonly retry: RetryOptions,
   ) {}
 
   async handle(event: StepStarted | CompensationStarted): Promise<void> {
@@ -189,8 +193,11 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const context = new ExecutionContext(actor, idOf(key), correlationId, causationId, mayHaveRun || isRetry);
     const command = make();
     if (!command) return undefined;
-    const work = runInContext(context, () => this.commands.execute(command));
-    return settled(work, command.constructor.name, Math.min(timeoutMs, commandMs));
+    // Sooner than the delivery of the event, so that it is a try of this step that ends and not a dead letter.
+    const limitMs = Math.min(timeoutMs, this.retry.deliveryMs / 2);
+    return within(limitMs, `${command.constructor.name} of ${key}`, () =>
+      runInContext(context, () => this.commands.execute(command)),
+    );
   }
 
   /**
@@ -202,23 +209,6 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const { rows } = await this.database.pool.query<{ at: Date }>('select clock_timestamp() as at');
     return { at: rows[0]!.at.toISOString() };
   }
-}
-
-/** @throws CallTimeoutError when `work` has not come to its end by then; whatever comes of it later is not heard. */
-async function settled<T>(work: Promise<T>, name: string, timeoutMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const begin = () => {
-      const due = performance.now() + timeoutMs;
-      timer = setTimeout(() => {
-        // A process that stood still heard no answer either: it gets the time to.
-        if (performance.now() > due + stoodStillMs) begin();
-        else reject(new CallTimeoutError(name, timeoutMs));
-      }, timeoutMs);
-    };
-    begin();
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /** Wakes sagas whose next try or deadline has come. */
