@@ -10,6 +10,7 @@ import {
   VersionMismatch,
 } from './event-store/errors';
 import { retryAfterMs } from './resilience/retry-after';
+import { readable } from './storable';
 
 /**
  * Whose fault an error is. HTTP, subscriptions, sagas, retries and health all ask here.
@@ -26,7 +27,8 @@ export type Fault = 'request' | 'event' | 'permanent' | 'patience' | 'infrastruc
 /** Ours that say the same as the database's: others are in the way, or it takes another process than this one. */
 const overload = [ContentionError, OverloadError, NewerSchemaError];
 
-export function faultOf(error: unknown): Fault {
+export function faultOf(thrown: unknown): Fault {
+  const error = readable(thrown);
   if (error instanceof DomainError || error instanceof VersionMismatch || error instanceof EventDataError) {
     return 'request';
   }

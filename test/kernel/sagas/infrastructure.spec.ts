@@ -224,10 +224,8 @@ describe('a saga', () => {
 });
 
 function unreadable(): Error {
-  const hide = {
-    get: (): never => {
-      throw new Error('not readable');
-    },
+  const get = (): never => {
+    throw new Error('not readable');
   };
-  return Object.defineProperties(new Error('hidden'), { message: hide, name: hide, stack: hide });
+  return new Proxy(new Error('hidden'), { get });
 }
