@@ -1,10 +1,24 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { deriveId, newId } from './ids';
 
+/** What a command is known by. */
+export interface CommandName {
+  readonly id: string;
+  /** What is done, e.g. the type of the decider's command; undefined when the types of its events say so. */
+  readonly what?: string;
+  /** The id that the release before gave it: what that one carried out is found under it. */
+  readonly formerId?: string;
+}
+
 /** On whose behalf and because of what the current code runs: one HTTP request, or one delivery of one event. */
 export class ExecutionContext {
   private position = 0;
+  private committed = false;
+  /** Up to which log position its caller has waited for the views. */
+  awaitedPosition = 0;
   private readonly counters = new Map<string, number>();
+  /** Hash of what the client asked for, if it may ask again: the same seed with another one is a mistake of the client. */
+  request: string | undefined;
 
   constructor(
     /** `user:<id>`, `api-key:<id>` or `system:<part>`; recorded with every event. */
@@ -15,6 +29,8 @@ export class ExecutionContext {
     readonly correlationId: string = seed,
     /** The event that led here; none for a request from outside. */
     readonly causationId?: string,
+    /** True when it may have run before: a dead letter that is replayed, an event that another worker had in hand. */
+    readonly mayHaveRun = false,
   ) {}
 
   /** Highest log position that this context wrote or read; what its caller must find in the views. */
@@ -24,6 +40,23 @@ export class ExecutionContext {
 
   saw(position: number): void {
     this.position = Math.max(this.position, position);
+  }
+
+  /** True once this context has committed something, or has found that an earlier run of it had. */
+  get hasCommitted(): boolean {
+    return this.committed;
+  }
+
+  commits(): void {
+    this.committed = true;
+  }
+
+  /**
+   * The n-th command that does `what` to the aggregate. Independent of what else is done, and in which order: code that
+   * was changed in between finds what it did before.
+   */
+  nextCommand(aggregateId: string, what: string): Required<CommandName> {
+    return { id: this.nextId(`${aggregateId} ${what}`), what, formerId: this.nextId(aggregateId) };
   }
 
   /** The n-th id asked for under a name: equal on every repeat of this context, different within it. */
@@ -49,7 +82,16 @@ class Repetition extends ExecutionContext {
     /** Ids by the name under which the runs so far were given them. */
     private readonly given: Map<string, string[]>,
   ) {
-    super(context.actor, context.seed, context.correlationId, context.causationId);
+    super(context.actor, context.seed, context.correlationId, context.causationId, context.mayHaveRun);
+    this.request = context.request;
+  }
+
+  override get hasCommitted(): boolean {
+    return this.context.hasCommitted;
+  }
+
+  override commits(): void {
+    this.context.commits();
   }
 
   override get lastPosition(): number {

@@ -2,8 +2,15 @@ import { isDatabaseTrouble } from './database/errors';
 import { DomainError } from './domain-error';
 import { EventDataError } from './event-store/event';
 import { NewerSchemaError } from './event-store/upcasting';
-import { AggregateTypeError, ContentionError, OverloadError, VersionMismatch } from './event-store/errors';
+import {
+  AggregateTypeError,
+  ContentionError,
+  DuplicateCommandError,
+  OverloadError,
+  VersionMismatch,
+} from './event-store/errors';
 import { retryAfterMs } from './resilience/retry-after';
+import { readable } from './storable';
 
 /**
  * Whose fault an error is. HTTP, subscriptions, sagas, retries and health all ask here.
@@ -20,11 +27,12 @@ export type Fault = 'request' | 'event' | 'permanent' | 'patience' | 'infrastruc
 /** Ours that say the same as the database's: others are in the way, or it takes another process than this one. */
 const overload = [ContentionError, OverloadError, NewerSchemaError];
 
-export function faultOf(error: unknown): Fault {
+export function faultOf(thrown: unknown): Fault {
+  const error = readable(thrown);
   if (error instanceof DomainError || error instanceof VersionMismatch || error instanceof EventDataError) {
     return 'request';
   }
-  if (error instanceof AggregateTypeError) return 'permanent';
+  if (error instanceof AggregateTypeError || error instanceof DuplicateCommandError) return 'permanent';
   if (overload.some((type) => error instanceof type) || isDatabaseTrouble(error)) return 'infrastructure';
   return retryAfterMs(error) === undefined ? 'event' : 'patience';
 }

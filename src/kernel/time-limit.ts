@@ -7,11 +7,24 @@ export class TimeLimitError extends Error {
   }
 }
 
-/** Waits for work that may never settle, for at most `ms`. @throws TimeLimitError, or what the work throws */
+/** A timer that fires later than this, in ms, says that the process was stopped in between. */
+const stoodStillMs = 1000;
+
+/**
+ * Waits for work that may never settle, for at most `ms`. A process that stood still heard no answer meanwhile, so the time
+ * begins anew. @throws TimeLimitError, or what the work throws
+ */
 export async function within<T>(ms: number, what: string, work: () => PromiseLike<T> | T): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new TimeLimitError(what, ms)), ms);
+    const begin = () => {
+      const end = performance.now() + ms;
+      timer = setTimeout(() => {
+        if (performance.now() > end + stoodStillMs) begin();
+        else reject(new TimeLimitError(what, ms));
+      }, ms);
+    };
+    begin();
   });
   try {
     return await Promise.race([work(), limit]);

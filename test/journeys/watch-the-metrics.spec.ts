@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from '@nestjs/cqrs';
 import { EventStore } from '../../src/kernel/event-store/event-store';
 import { Resilience } from '../../src/kernel/resilience/policies';
+import { saga } from '../../src/kernel/sagas/saga';
+import { Sagas } from '../../src/kernel/sagas/sagas';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import { parseMetrics, scrape } from '../support/metrics';
-import { account, happened, order, type Row, waiting } from './shop';
+import { account, happened, order, query, type Row, waiting } from './shop';
 
 const operations = '/v1/operations';
 const of = (subscription: string) => `{subscription="${subscription}",segment="0"}`;
@@ -196,6 +199,32 @@ describe('watching the metrics', () => {
     await staff.post(`${operations}/circuit-breakers/payment-provider/reset`);
     await until('sagas{status="running"}', (sagas) => sagas === 0);
     expect(await value(state('closed'))).toBe(1);
+  });
+
+  it('sagas of a definition that nobody knows can be alerted on, and looked up', async () => {
+    const sagas = shop.app.get(Sagas, { strict: false });
+    const gone = saga<object>('long-gone', { version: 3 }).step('leave', { execute: () => ({}) as Command<unknown> });
+    const subject = randomUUID();
+    await sagas.start(gone, subject, {});
+    await until('sagas_unknown{definition="long-gone",version="3"}', (unknown) => unknown === 1);
+    await until(`subscription_lag_events${of('sagas.run')}`, (lag) => lag === 0);
+    const [found, ...others] = (await staff.all(`${operations}/sagas?runnable=false`)) as Row[];
+    expect(others).toEqual([]);
+    expect(found).toMatchObject({ definition: 'long-gone', subject, status: 'running', runnable: false });
+    expect(await staff.get(`${operations}/sagas/${found!['id'] as string}`)).toMatchObject({
+      body: { runnable: false },
+    });
+    expect(await staff.all(`${operations}/sagas?runnable=true`)).not.toContainEqual(found);
+    expect(await staff.all(`${operations}/dead-letters`)).toEqual([]);
+    // rows of a definition that this process knows are told as 0
+    await staff.post(`${operations}/circuit-breakers/payment-provider/isolate`);
+    await order(ada);
+    expect(await until('sagas{status="running"}', (running) => running === 2)).toBe(2);
+    expect(await value('sagas_unknown{definition="order-fulfilment",version="1"}')).toBe(0);
+    await staff.post(`${operations}/circuit-breakers/payment-provider/reset`);
+    await until('sagas{status="running"}', (running) => running === 1);
+    // others wait until all sagas have ended
+    await query(shop, `delete from sagas.instances where subject = $1`, [subject]);
   });
 
   it('an event that cannot be digested is a dead letter, what follows is parked, and both can be alerted on', async () => {

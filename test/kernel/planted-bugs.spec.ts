@@ -80,8 +80,8 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
         edits: [
           edit(
             'event-store/event-store.ts',
-            `const id = commandId ?? context.nextId`,
-            `const id = newId() ?? context.nextId`,
+            `eventTypes.join()) : named(commandId);`,
+            `eventTypes.join()) : { id: newId() };`,
           ),
         ],
       },
@@ -93,11 +93,7 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
     {
       planted: {
         edits: [
-          edit(
-            'event-store/event-store.ts',
-            `committed.push([append, outcome!]);`,
-            `this.committed(append, outcome!);`,
-          ),
+          edit('event-store/event-store.ts', `committed.push([append, outcome]);`, `this.committed(append, outcome);`),
         ],
       },
     },

@@ -1,5 +1,7 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import type { QueryConfig } from 'pg';
 import { Database } from '../../kernel/database/database';
+import { messageOf } from '../../kernel/fault';
 
 export interface StoredAnswer {
   readonly status: number;
@@ -61,9 +63,10 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
     return { status: row.status, headers: row.headers, body: row.body };
   }
 
+  /** Free to fail, as is {@link release}: the request has been carried out and is answered, whatever becomes of its row. */
   async keep(id: string, answer: StoredAnswer): Promise<void> {
     this.running.delete(id);
-    await this.database.relaxed.query({
+    await this.write({
       name: 'idempotency.keep',
       text: 'update gateway.idempotency_keys set status = $2, headers = $3, body = $4 where id = $1',
       values: [id, answer.status, answer.headers, JSON.stringify(answer.body ?? null)],
@@ -72,7 +75,18 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
 
   async release(id: string): Promise<void> {
     this.running.delete(id);
-    await this.database.relaxed.query('delete from gateway.idempotency_keys where id = $1 and status is null', [id]);
+    await this.write({
+      text: 'delete from gateway.idempotency_keys where id = $1 and status is null',
+      values: [id],
+    });
+  }
+
+  private async write(statement: QueryConfig): Promise<void> {
+    try {
+      await this.database.relaxed.query(statement);
+    } catch (error) {
+      this.logger.debug(`Cannot keep or release a key, which lapses: ${messageOf(error)}`);
+    }
   }
 
   onApplicationBootstrap(): void {

@@ -1,8 +1,10 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
-import { catchError, from, mergeMap, type Observable, of, throwError } from 'rxjs';
-import { currentContext } from '../../kernel/context';
+import { catchError, mergeMap, type Observable, of } from 'rxjs';
+import { currentContext, type ExecutionContext as CommandContext } from '../../kernel/context';
+import { DomainError } from '../../kernel/domain-error';
+import { DuplicateCommandError } from '../../kernel/event-store/errors';
 import { ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_IGNORED, IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
 import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
@@ -11,8 +13,6 @@ import { toProblem } from '../problem-details.filter';
 import { addressOf } from '../resource';
 import { IdempotencyKeys } from './idempotency-keys';
 
-/** Answers that say what became of the request; the others say that it was not looked into. */
-const kept = new Set([200, 201, 202, 204, 404, 409, 422]);
 const keptHeaders = ['location', 'etag'];
 
 /** `Idempotency-Key` on POST, scoped to principal and address (draft-ietf-httpapi-idempotency-key-header). */
@@ -57,13 +57,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
       return next.handle();
     }
     const claim = await this.keys.claim(id, fingerprint);
-    if (claim === 'other-body') {
-      throw new ProblemError(
-        422,
-        'idempotency-key-reused',
-        'This Idempotency-Key was used with another body: take a new one.',
-      );
-    }
+    if (claim === 'other-body') throw keyReused();
     if (claim === 'running') {
       throw new ProblemError(
         409,
@@ -82,7 +76,9 @@ export class IdempotencyInterceptor implements NestInterceptor {
       return of(claim.body ?? undefined);
     }
 
-    currentContext().seed = id;
+    const context = currentContext();
+    context.seed = id;
+    context.request = fingerprint;
     const headers = () =>
       Object.fromEntries(
         keptHeaders.flatMap((name) => {
@@ -91,14 +87,42 @@ export class IdempotencyInterceptor implements NestInterceptor {
         }),
       );
     return next.handle().pipe(
-      mergeMap((body: unknown) =>
-        from(this.keys.keep(id, { status: reply.statusCode, headers: headers(), body }).then(() => body)),
-      ),
-      catchError((error: unknown) => {
+      mergeMap(async (body: unknown) => {
+        await this.keys.keep(id, { status: reply.statusCode, headers: headers(), body });
+        return body;
+      }),
+      catchError(async (error: unknown) => {
         const { body, status } = toProblem(error, request);
-        const done = kept.has(status) ? this.keys.keep(id, { status, headers: {}, body }) : this.keys.release(id);
-        return from(done.catch(() => undefined)).pipe(mergeMap(() => throwError(() => error)));
+        if (isRejection(error, context)) await this.keys.keep(id, { status, headers: {}, body });
+        else await this.keys.release(id);
+        throw told(error, context);
       }),
     );
   }
+}
+
+/**
+ * A refusal of the command itself, which changed nothing: a repeat is told the same. Any other failure may pass, or came
+ * after the change was committed: then a repeat finds what was done by its ids, and is answered accordingly.
+ */
+function isRejection(error: unknown, { hasCommitted }: CommandContext): boolean {
+  return error instanceof DomainError && !hasCommitted;
+}
+
+/** What the client is told of a failure: never that something is missing which its request has just made. */
+function told(error: unknown, { hasCommitted }: CommandContext): unknown {
+  if (error instanceof DuplicateCommandError) return keyReused();
+  if (!hasCommitted || !(error instanceof DomainError) || error.kind !== 'not-found') return error;
+  return new ProblemError(
+    503,
+    'response-unavailable',
+    'The request was carried out, but its result cannot be shown just now. Repeat it with the same Idempotency-Key.',
+    {},
+    { 'Retry-After': '1' },
+  );
+}
+
+function keyReused(): ProblemError {
+  const detail = 'This Idempotency-Key was used with another body: take a new one.';
+  return new ProblemError(422, 'idempotency-key-reused', detail);
 }

@@ -8,7 +8,8 @@ import { DataSource } from 'typeorm';
 import { Database } from '../../kernel/database/database';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { Resilience } from '../../kernel/resilience/policies';
-import { type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { type OpenSagas, type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { Sagas } from '../../kernel/sagas/sagas';
 import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 
@@ -21,9 +22,10 @@ const hopelessMs = 60_000;
 interface Stored {
   readonly subscriptions: readonly SubscriptionStatus[];
   readonly sagas: Partial<Record<OpenSagaStatus, number>>;
+  readonly definitions: readonly OpenSagas[];
   readonly historyChanges?: number;
 }
-const nothing: Stored = { subscriptions: [], sagas: {} };
+const nothing: Stored = { subscriptions: [], sagas: {}, definitions: [] };
 
 type Sample = readonly [value: number, ...labels: (string | number)[]];
 
@@ -46,6 +48,7 @@ export class Metrics implements OnModuleInit {
     private readonly log: EventStore,
     private readonly subscriptions: Subscriptions,
     private readonly sagas: SagaInstances,
+    private readonly definitions: Sagas,
     private readonly resilience: Resilience,
     private readonly history: LogHistory,
   ) {}
@@ -115,6 +118,14 @@ export class Metrics implements OnModuleInit {
     ]);
     this.family(Gauge, 'sagas', 'Sagas that are under way or wait for a person.', ['status'], () =>
       Object.entries(this.stored.sagas).map(([status, count]) => [count, status]),
+    );
+    // 0 for a definition that this process knows: the least of all replicas is what nobody can run
+    const help = 'Sagas that have not ended and whose definition this process does not know.';
+    this.family(Gauge, 'sagas_unknown', help, ['definition', 'version'], () =>
+      this.stored.definitions.map(({ definition, version, count }): Sample => {
+        const isKnown = this.definitions.definition(definition, version) !== undefined;
+        return [isKnown ? 0 : count, definition, version];
+      }),
     );
   }
 
@@ -212,9 +223,15 @@ export class Metrics implements OnModuleInit {
     const answer: Promise<Stored | undefined> = Promise.all([
       this.subscriptions.status(),
       this.sagas.open(),
+      this.sagas.openByDefinition(),
       this.history.unacknowledged(),
     ])
-      .then(([subscriptions, sagas, historyChanges]) => ({ subscriptions, sagas, historyChanges }))
+      .then(([subscriptions, sagas, definitions, historyChanges]) => ({
+        subscriptions,
+        sagas,
+        definitions,
+        historyChanges,
+      }))
       .catch(() => undefined)
       .finally(() => {
         if (this.asked?.answer === answer) this.asked = undefined;

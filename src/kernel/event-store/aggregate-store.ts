@@ -1,15 +1,16 @@
-import { currentContext } from '../context';
+import { type CommandName, currentContext } from '../context';
 import { DomainError } from '../domain-error';
 import type { Decider } from './decider';
-import { AggregateTypeError, ContentionError, VersionMismatch } from './errors';
+import { AggregateTypeError, ContentionError, StateFormError, VersionMismatch } from './errors';
 import { type DomainEvent, domainEvent, type StoredEvent } from './event';
 import type { EventStore } from './event-store';
+import { jsonFault } from './json-form';
 import type { SnapshotOptions } from './snapshots';
 
 export interface DecideOptions {
   /** Refuse unless the aggregate is at this version (`If-Match`). Without it a conflict is decided anew. */
   readonly expectedVersion?: number;
-  /** See `AppendOptions.commandId`. */
+  /** See `AppendOptions.commandId`. Default: from the current context, the aggregate, and the command's `type`. */
   readonly commandId?: string;
 }
 
@@ -19,6 +20,12 @@ export interface Decided<State> {
 }
 
 const attempts = 10;
+
+/**
+ * Up to which version the state is checked, before each append, for what JSON cannot give back. That takes a walk through
+ * all of it, so later states are checked when a snapshot is taken, and in production no others.
+ */
+const checkedVersions = process.env['NODE_ENV'] === 'production' ? 0 : 50;
 
 /** Load, decide, append, and once more when somebody else was quicker. A module extends it with its own decider. */
 export abstract class AggregateStore<State, Command, Event extends DomainEvent> {
@@ -34,9 +41,13 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
    * @throws VersionMismatch when the aggregate is not at `expectedVersion`
    * @throws ContentionError when other writers kept winning
    * @throws AggregateTypeError when the id belongs to an aggregate of another type, unless the decider refuses the command
+   * @throws DuplicateCommandError when the command's id belongs to another command
    */
   async decide(id: string, command: Command, options: DecideOptions = {}): Promise<Decided<State>> {
-    const { expectedVersion, commandId = currentContext().nextId(id) } = options;
+    const { expectedVersion } = options;
+    const what = whatOf(command);
+    const commandId: CommandName =
+      options.commandId === undefined ? currentContext().nextCommand(id, what) : { id: options.commandId, what };
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const { state, version, mistaken } = await this.look(id);
       const isStale = expectedVersion !== undefined && expectedVersion !== version;
@@ -49,7 +60,7 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
         const isUnknown = error instanceof DomainError && error.kind === 'not-found';
         const refusal = isStale && !isUnknown ? new VersionMismatch(expectedVersion, version) : error;
         // A repeat of what was carried out before the state moved on is no error.
-        const earlier = await this.events.resultOf(commandId);
+        const earlier = await this.events.resultOf(commandId, id);
         if (!earlier) throw refusal;
         currentContext().saw(earlier.position);
         return { state, version: earlier.version };
@@ -57,9 +68,10 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
       if (mistaken) throw mistaken;
       if (events.length === 0) return { state, version };
       const aggregate = { type: this.decider.type, id };
+      const after = events.reduce(this.decider.evolve, state);
+      if (version < checkedVersions) this.assertStorable(after);
       const result = await this.events.append(aggregate, events, { expectedVersion: version, commandId });
       if (result.status === 'ok') {
-        const after = events.reduce(this.decider.evolve, state);
         this.events.snapshots.offer(aggregate, after, version, result.version, this.snapshot);
         return { state: after, version: result.version };
       }
@@ -85,6 +97,22 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
   async find(id: string): Promise<Decided<State> | undefined> {
     const { version, state } = await this.look(id);
     return version === 0 ? undefined : { state, version };
+  }
+
+  /**
+   * The version that a command of type `what` led to, if an earlier run of this request has carried it out. For a caller
+   * that looks at the state before it decides, and would refuse the repeat.
+   *
+   * @throws DuplicateCommandError
+   */
+  async carriedOut(id: string, what: string): Promise<number | undefined> {
+    return (await this.events.resultOf(currentContext().nextCommand(id, what), id))?.version;
+  }
+
+  /** For a request that finds the aggregate which it was about to make. @throws DuplicateCommandError when another made it */
+  async assertMadeByThisRequest(id: string): Promise<void> {
+    const [first] = await this.events.getEvents(id, 1, 1);
+    if (first) this.events.assertSameRequest(first);
   }
 
   /** An id of another type is, to commands, one of nothing: a decider that refuses to act on nothing says so best. */
@@ -119,7 +147,19 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
     return { state: events.reduce(this.decider.evolve, state), events };
   }
 
+  private assertStorable(state: State): void {
+    const fault = jsonFault(state);
+    if (fault) throw new StateFormError(this.decider.type, fault);
+  }
+
   private fold(events: readonly StoredEvent[], from: State): State {
     return events.reduce((state, event) => this.decider.evolve(state, domainEvent<Event>(event)), from);
   }
+}
+
+/** What a command does, by its `type` or, if it is no object, by itself. */
+function whatOf(command: unknown): string {
+  if (typeof command !== 'object' || command === null) return typeof command === 'string' ? command : typeof command;
+  const { type } = command as { type?: unknown };
+  return typeof type === 'string' ? type : 'decide';
 }

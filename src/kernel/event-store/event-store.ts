@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { DataSource } from 'typeorm';
-import { currentContext } from '../context';
+import { type CommandName, currentContext } from '../context';
 import { Database } from '../database/database';
 import { isContention } from '../database/errors';
 import { newId } from '../ids';
@@ -24,14 +24,18 @@ import {
   GroupCommit,
   type Queryable,
 } from './group-commit';
+import { assertSameRequest, earlierRun, formerRun, type Wanted } from './repeats';
 import { type Snapshot, Snapshots } from './snapshots';
 import { currentSchemaVersion, isCurrent, toCurrent } from './upcasting';
 
 export interface AppendOptions {
   /** Default `any`. */
   readonly expectedVersion?: ExpectedVersion;
-  /** A repeat of the same id appends nothing and answers with the first result. Default: from the current context. */
-  readonly commandId?: string;
+  /**
+   * A repeat of the same id appends nothing and answers with the first result. Default: from the current context and from
+   * what is done to which aggregate.
+   */
+  readonly commandId?: string | CommandName;
 }
 
 export interface AppendResult {
@@ -116,15 +120,17 @@ export class EventStore {
    * @throws EventDataError for a payload that JSON cannot carry
    * @throws OverloadError when too many appends wait
    * @throws AggregateTypeError when the id belongs to an aggregate of another type
+   * @throws DuplicateCommandError when the command's id belongs to another command
    */
   async append(
     aggregate: Aggregate,
     events: readonly DomainEvent[],
     options: AppendOptions = {},
   ): Promise<AppendResult> {
-    const append = prepare({ aggregate, events, ...options });
-    const outcome = await this.groupCommit.append(append);
+    const [append, wanted] = prepare({ aggregate, events, ...options });
+    const outcome = (await formerOutcome(this.database.pool, wanted)) ?? (await this.groupCommit.append(append));
     if (outcome.status === 'conflict') await assertType(this.database.pool, aggregate);
+    if (outcome.status === 'duplicate') await earlierRun(this.database.pool, wanted);
     this.committed(append, outcome);
     return outcome;
   }
@@ -138,6 +144,7 @@ export class EventStore {
    *
    * @throws VersionMismatch when an announced `expectedVersion` no longer holds
    * @throws AggregateTypeError when an announced id belongs to an aggregate of another type
+   * @throws DuplicateCommandError when the id of an announced command belongs to another command
    * @throws ContentionError when others kept getting in the way
    */
   async transaction<R>(work: Work<R>): Promise<R> {
@@ -146,6 +153,7 @@ export class EventStore {
     for (let tries = 1; ; tries++) {
       try {
         const { result, committed } = await repeat(() => this.transact(work));
+        currentContext().commits();
         for (const [append, outcome] of committed) this.committed(append, outcome);
         return result;
       } catch (error) {
@@ -165,17 +173,19 @@ export class EventStore {
       const { result, announce } = await work(manager);
       // one call a command: a transaction may announce several for one aggregate
       for (const announcement of announce) {
-        const append = prepare(announcement);
-        const [outcome] = await appendAll(queryable(manager), [append]);
-        this.groupCommit.outcomes[outcome!.status]++;
-        if (outcome!.status === 'conflict') {
-          await assertType(queryable(manager), announcement.aggregate);
+        const [append, wanted] = prepare(announcement);
+        const db = queryable(manager);
+        const outcome = (await formerOutcome(db, wanted)) ?? (await appendAll(db, [append]))[0]!;
+        this.groupCommit.outcomes[outcome.status]++;
+        if (outcome.status === 'duplicate') await earlierRun(db, wanted);
+        if (outcome.status === 'conflict') {
+          await assertType(db, announcement.aggregate);
           if (typeof announcement.expectedVersion === 'number') {
-            throw new VersionMismatch(announcement.expectedVersion, outcome!.version);
+            throw new VersionMismatch(announcement.expectedVersion, outcome.version);
           }
           throw new ContentionError(`${announcement.aggregate.type} ${announcement.aggregate.id} exists already`);
         }
-        committed.push([append, outcome!]);
+        committed.push([append, outcome]);
       }
       return result;
     });
@@ -321,17 +331,31 @@ export class EventStore {
     return Number(rows[0]!.head);
   }
 
-  /** What the command of this id appended, if it was ever carried out. */
-  async resultOf(commandId: string): Promise<{ version: number; position: number } | undefined> {
-    const { rows } = await this.database.pool.query<{ version: number; position: string }>({
-      name: 'event_store.result',
-      text: `select e.version, e.position from event_store.events first
-             join event_store.events e on e.aggregate_id = first.aggregate_id and e.version >= first.version
-                                      and e.metadata ->> 'commandId' = $1::text
-             where first.event_id = $1::uuid order by e.version desc limit 1`,
-      values: [commandId],
-    });
-    return rows[0] && { version: rows[0].version, position: Number(rows[0].position) };
+  /**
+   * What this command appended in an earlier run, if there was one.
+   *
+   * @throws DuplicateCommandError when its id belongs to another command
+   */
+  async resultOf(
+    command: string | CommandName,
+    aggregateId?: string,
+  ): Promise<{ version: number; position: number } | undefined> {
+    const wanted = { command: typeof command === 'string' ? { id: command } : command, aggregateId };
+    const done = await earlierRun(this.database.pool, wanted);
+    if (!done) return undefined;
+    currentContext().commits();
+    return { version: done.version, position: done.position };
+  }
+
+  /**
+   * For a request that finds what it was about to do in the log, as this event: that an equal request did it, rather than
+   * one that used the same key for something else.
+   *
+   * @throws DuplicateCommandError
+   */
+  assertSameRequest({ metadata }: StoredEvent): void {
+    currentContext().commits();
+    assertSameRequest(metadata.commandId, metadata.request);
   }
 
   /** Tells the listener what this process has committed, in the order in which the answers arrived. */
@@ -350,6 +374,7 @@ export class EventStore {
   private committed(append: Append, outcome: AppendOutcome): void {
     if (outcome.status === 'conflict') return;
     currentContext().saw(outcome.position);
+    currentContext().commits();
     if (outcome.status === 'duplicate') return;
     const count = append.events.length;
     this.listener(
@@ -369,27 +394,43 @@ export class EventStore {
   }
 }
 
-function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Announcement): Append {
+function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Announcement): [Append, Wanted] {
   if (events.length === 0) throw new Error(`Nothing to append to ${aggregate.type} ${aggregate.id}`);
   const context = currentContext();
-  const id = commandId ?? context.nextId(aggregate.id);
+  const eventTypes = events.map(({ type }) => type);
+  const command = commandId === undefined ? context.nextCommand(aggregate.id, eventTypes.join()) : named(commandId);
   const metadata = JSON.stringify({
     correlationId: context.correlationId,
     causationId: context.causationId,
     actor: context.actor,
-    commandId: id,
+    commandId: command.id,
+    // otherwise the types of its events say it
+    command: commandId === undefined ? undefined : command.what,
+    request: context.request,
   } satisfies EventMetadata);
-  return {
+  const append: Append = {
     aggregate,
     expected: expectedVersion,
     events: events.map(({ type, ...payload }, nth) => ({
-      id: nth === 0 ? id : newId(),
+      id: nth === 0 ? command.id : newId(),
       type,
       schemaVersion: currentSchemaVersion(type),
       payload: wireForm(payload),
       metadata,
     })),
   };
+  return [append, { command, aggregateId: aggregate.id, eventTypes }];
+}
+
+function named(commandId: string | CommandName): CommandName {
+  return typeof commandId === 'string' ? { id: commandId } : commandId;
+}
+
+/** What the release before did of it; looked for only where work may be repeated, since it takes a query. */
+async function formerOutcome(db: Queryable, wanted: Wanted): Promise<AppendOutcome | undefined> {
+  if (!currentContext().mayHaveRun) return undefined;
+  const former = await formerRun(db, wanted);
+  return former && { status: 'duplicate', version: former.version, position: former.position, recordedAt: new Date() };
 }
 
 /** Of a conflict, says whether it is one that no retry can resolve. @throws AggregateTypeError */

@@ -9,6 +9,10 @@ export interface EventMetadata {
   readonly causationId?: string;
   readonly actor: string;
   readonly commandId: string;
+  /** What was done, where the types of the events do not say so: the type of the decider's command. */
+  readonly command?: string;
+  /** Hash of the client's request, if it can be repeated. */
+  readonly request?: string;
 }
 
 /** An event as it stands in the log. */

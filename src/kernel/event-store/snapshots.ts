@@ -1,6 +1,8 @@
 import { Logger } from '@nestjs/common';
 import type { Database } from '../database/database';
+import { StateFormError } from './errors';
 import type { Aggregate } from './event';
+import { jsonFault } from './json-form';
 
 export interface SnapshotOptions {
   /** A snapshot is taken when an append crosses a multiple of this many events. */
@@ -18,6 +20,8 @@ export interface Snapshot {
 /** Writes the cache of folded states. Nothing depends on it but speed; `EventStore.load` reads it. */
 export class Snapshots {
   private readonly logger = new Logger('Snapshots');
+  /** Types of aggregates whose states JSON cannot give back, each reported once. */
+  private readonly unstorable = new Set<string>();
 
   constructor(private readonly database: Database) {}
 
@@ -25,6 +29,7 @@ export class Snapshots {
   offer({ type, id }: Aggregate, state: unknown, before: number, version: number, options: SnapshotOptions): void {
     const { every, stateVersion } = options;
     if (Math.floor(before / every) === Math.floor(version / every)) return;
+    if (this.isUnstorable(type, state)) return;
     this.database.relaxed
       .query(
         `insert into event_store.snapshots as s (aggregate_id, aggregate_type, version, state_version, state)
@@ -35,5 +40,14 @@ export class Snapshots {
         [id, type, version, stateVersion, JSON.stringify(state)],
       )
       .catch((error: Error) => this.logger.warn(`No snapshot of ${type} ${id}: ${error.message}`));
+  }
+
+  private isUnstorable(type: string, state: unknown): boolean {
+    const fault = jsonFault(state);
+    if (fault && !this.unstorable.has(type)) {
+      this.unstorable.add(type);
+      this.logger.error(`No snapshots of ${type}, which loads ever slower: ${new StateFormError(type, fault).message}`);
+    }
+    return fault !== undefined;
   }
 }

@@ -3,6 +3,11 @@
  * too many concurrent changes.
  */
 export function retryAfterMs(error: unknown): number | undefined {
-  const ms = (error as { retryAfterMs?: unknown } | null)?.retryAfterMs;
-  return typeof ms === 'number' ? ms : undefined;
+  try {
+    const ms = (error as { retryAfterMs?: unknown } | null | undefined)?.retryAfterMs;
+    return typeof ms === 'number' ? ms : undefined;
+  } catch {
+    // anything can be thrown, also what cannot be read
+    return undefined;
+  }
 }

@@ -1,6 +1,7 @@
 import { DomainError } from '../domain-error';
 import { upcast } from '../event-store/upcasting';
 import { retryAfterMs } from '../resilience/retry-after';
+import { storableText } from '../storable';
 import type { SagaFailure } from './saga';
 
 /**
@@ -17,6 +18,7 @@ const neutral = {
 /** Names of errors that say more than that something failed. */
 const known: Readonly<Record<string, SagaFailure>> = {
   CallTimeoutError: neutral.timeout,
+  TimeLimitError: neutral.timeout,
   TimeoutError: neutral.timeout,
   BulkheadFullError: neutral.unavailable,
   CircuitBreakerOpenError: neutral.unavailable,
@@ -24,9 +26,14 @@ const known: Readonly<Record<string, SagaFailure>> = {
   OverloadError: neutral.unavailable,
 };
 
+/** A refusal's text may quote what a third party sent: what the database cannot hold is replaced, and it ends at some point. */
+export function storableFailure({ code, message }: SagaFailure): SagaFailure {
+  return { code: storableText(String(code), 200), message: storableText(String(message), 2000) };
+}
+
 /** What an event may say of an error. */
 export function failureOf(error: unknown): SagaFailure {
-  if (error instanceof DomainError) return { code: error.code, message: error.message };
+  if (error instanceof DomainError) return storableFailure(error);
   const name = error instanceof Error ? error.name : '';
   return known[name] ?? (retryAfterMs(error) === undefined ? neutral.other : neutral.unavailable);
 }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
 import { domainEvent } from '../event-store/event';
+import { EventStore } from '../event-store/event-store';
 import { FoldedView, ProjectionOf } from '../subscriptions/projection';
 import { type SagaFailure } from './saga';
 import { type SagaEvent, sagaEventTypes } from './saga-stream';
@@ -92,31 +93,73 @@ export interface SagaInstance {
   readonly updatedAt: Date;
 }
 
+/** Names a definition. */
+export interface SagaVersion {
+  readonly name: string;
+  readonly version: number;
+}
+
+/** How many sagas of a definition have not ended. */
+export interface OpenSagas {
+  readonly definition: string;
+  readonly version: number;
+  readonly count: number;
+}
+
+/** A saga whose timer has run out. */
+export interface DueSaga {
+  readonly id: string;
+  /** Of the event that set the timer. */
+  readonly version: number;
+  /** For how long it has been due, and how long ago the timer was set, by the database's clock. */
+  readonly lateMs: number;
+  readonly setMs: number;
+}
+
 const columns = `id, definition, definition_version as "definitionVersion", subject, status, step, attempt, error,
   due_at as "dueAt", started_at as "startedAt",
   updated_at as "updatedAt"`;
 
+export interface SagaFilter {
+  readonly status?: SagaStatus;
+  /** false: only those that have not ended and are of none of the `known` definitions; true: the others. */
+  readonly runnable?: { readonly is: boolean; readonly known: readonly SagaVersion[] };
+  /** Id of the last one seen. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
 /** Reads what the projection above wrote. */
 @Injectable()
 export class SagaInstances {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly events: EventStore,
+    private readonly projection: SagaInstancesProjection,
+  ) {}
 
-  async find(id: string): Promise<SagaInstance | undefined> {
-    const { rows } = await this.database.pool.query<SagaInstance>(
-      `select ${columns} from sagas.instances where id = $1`,
+  /** `atLeast`: a version that the caller knows of. Where the view is behind it, the log answers. */
+  async find(id: string, atLeast = 0): Promise<SagaInstance | undefined> {
+    const { rows } = await this.database.pool.query<SagaInstance & { version: number }>(
+      `select ${columns}, version from sagas.instances where id = $1`,
       [id],
     );
-    return rows[0];
+    if ((rows[0]?.version ?? 0) < atLeast) return instance(this.projection.fold(await this.events.getEvents(id)));
+    if (!rows[0]) return undefined;
+    const { version: _, ...found } = rows[0];
+    return found;
   }
 
-  /** Newest first; `after` is the id of the last one seen. */
-  async list(filter: { status?: SagaStatus; after?: string; limit: number }): Promise<SagaInstance[]> {
+  /** Newest first. */
+  async list({ status, runnable, after, limit }: SagaFilter): Promise<SagaInstance[]> {
     const { rows } = await this.database.pool.query<SagaInstance>(
       `select ${columns} from sagas.instances
        where ($1::text is null or status = $1)
          and ($2::uuid is null or (started_at, id) < (select i.started_at, i.id from sagas.instances i where i.id = $2))
+         and ($4::boolean is null or $4 = (status in ('completed', 'compensated') or
+               (definition, definition_version) in (select * from unnest($5::text[], $6::integer[]))))
        order by sagas.instances.started_at desc, id desc limit $3`,
-      [filter.status ?? null, filter.after ?? null, filter.limit],
+      [status ?? null, after ?? null, limit, runnable?.is ?? null, ...namesAndVersions(runnable?.known ?? [])],
     );
     return rows;
   }
@@ -141,13 +184,51 @@ export class SagaInstances {
     return counts;
   }
 
-  /** Sagas whose timer has run out, with the version at which it was set. */
-  async due(limit: number): Promise<{ id: string; version: number }[]> {
-    const { rows } = await this.database.pool.query<{ id: string; version: number }>({
-      name: 'sagas.due',
-      text: 'select id, version from sagas.instances where due_at <= clock_timestamp() order by due_at limit $1',
-      values: [limit],
+  /** How many are under way or parked, by definition. */
+  async openByDefinition(): Promise<OpenSagas[]> {
+    const { rows } = await this.database.pool.query<OpenSagas>({
+      name: 'sagas.definitions',
+      text: `select definition, definition_version as version, count(*)::int as count from sagas.instances
+             where status in ('running', 'compensating', 'parked') group by definition, definition_version`,
     });
     return rows;
   }
+
+  /**
+   * Sagas of these definitions whose timer has run out, the oldest first. A step that was begun has no deadline before
+   * `sagas.run` has sent its command: time during which that was not possible, such as an outage, does not count.
+   *
+   * @param except ids of sagas to leave out
+   */
+  async due(known: readonly SagaVersion[], except: readonly string[], limit: number): Promise<DueSaga[]> {
+    const { rows } = await this.database.pool.query<DueSaga>({
+      name: 'sagas.due',
+      text: `select i.id, i.version,
+               (extract(epoch from clock_timestamp() - i.due_at) * 1000)::float8 as "lateMs",
+               (extract(epoch from clock_timestamp() - e.recorded_at) * 1000)::float8 as "setMs"
+             from sagas.instances i
+             join event_store.events e on e.aggregate_id = i.id and e.version = i.version
+             where i.due_at <= clock_timestamp()
+               and (i.definition, i.definition_version) in (select * from unnest($1::text[], $2::integer[]))
+               and i.id <> all($3::uuid[])
+               and not exists (select from event_store.events newer
+                               where newer.aggregate_id = i.id and newer.version = i.version + 1)
+               and (e.event_type <> 'saga.step-started'
+                 or e.position <= (select min(c.position) from subscriptions.checkpoints c where c.name = 'sagas.run'))
+             order by i.due_at limit $4`,
+      values: [...namesAndVersions(known), except, limit],
+    });
+    return rows;
+  }
+}
+
+function namesAndVersions(known: readonly SagaVersion[]): [string[], number[]] {
+  return [known.map(({ name }) => name), known.map(({ version }) => version)];
+}
+
+function instance(row: InstanceRow | undefined): SagaInstance | undefined {
+  if (!row) return undefined;
+  const { definition_version: definitionVersion, due_at, started_at, updated_at, version: _, ...rest } = row;
+  const dueAt = due_at === null ? null : new Date(due_at);
+  return { ...rest, definitionVersion, dueAt, startedAt: new Date(started_at), updatedAt: new Date(updated_at) };
 }

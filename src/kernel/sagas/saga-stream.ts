@@ -1,7 +1,8 @@
 import type { Decider } from '../event-store/decider';
 import type { EventOf } from '../event-store/event';
+import { storable, storableText } from '../storable';
 import type { NamedStep, SagaDefinition, SagaFailure } from './saga';
-import './saga-failure';
+import { storableFailure } from './saga-failure';
 
 /** Which saga an event belongs to, and what that one is about: in every event, so that none must be looked up. */
 interface About {
@@ -98,7 +99,12 @@ export type SagaCommand =
   | { type: 'complete-compensation'; step: string }
   | { type: 'fail-compensation'; step: string; error: SagaFailure; retryInMs?: number; patience?: Patience }
   | { type: 'cancel'; reason: string }
-  | { type: 'due' }
+  /** `late`: the time ran while the step could not be carried out, or its answer not be heard. */
+  | { type: 'due'; late?: boolean }
+  /** Sends an awaited step's command again, with the same key, and begins to wait for the answer anew. */
+  | { type: 'ask-again'; step: string }
+  /** Nobody here knows the definition: whoever does goes on when it is due. */
+  | { type: 'set-aside'; step: string }
   | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
 
 /** The target asked for patience, such as an open circuit breaker: the try does not count, but the time does. */
@@ -111,6 +117,16 @@ export interface Patience {
 const compensationAttempts = 60;
 const compensationPatienceMs = 3 * 24 * 3_600_000;
 
+/** How long a saga that was set aside rests, at least, in ms: two versions of the app may run side by side for a while. */
+const setAsideMs = 30_000;
+
+/** Why a saga was set aside; shown to operators, and never the reason of a compensation. */
+export const definitionUnknown: SagaFailure = {
+  code: 'definition-unknown',
+  message: 'No process that runs sagas knows this definition. It goes on when one does.',
+};
+
+/** @throws UnknownDefinitionError */
 export type Definitions = (name: string, version: number) => SagaDefinition<never>;
 
 /** The saga's state machine: which event follows from which. Carrying the steps out is the runner's part. */
@@ -122,9 +138,26 @@ export function sagaDecider(definitions: Definitions): Decider<SagaState, SagaCo
     decide(command, state) {
       if (command.type === 'start') return state.status === 'none' ? start(command) : [];
       if (state.status === 'none') return [];
-      return decide(command, state, definitions(state.saga, state.definitionVersion).steps);
+      // needs no definition, of which there is none
+      if (command.type === 'set-aside') return setAside(command.step, state);
+      return decide(storableCommand(command), state, definitions(state.saga, state.definitionVersion).steps);
     },
   };
+}
+
+/** A command has texts of modules and of third parties: none of them may keep the saga from going on. */
+function storableCommand<Command extends SagaCommand>(command: Command): Command {
+  if ('error' in command) return { ...command, error: storableFailure(command.error) };
+  if (command.type === 'cancel') return { ...command, reason: storableText(command.reason) };
+  return command;
+}
+
+function setAside(step: string, state: Exclude<SagaState, { status: 'none' }>): SagaEvent[] {
+  const about: About = { saga: state.saga, subject: state.subject };
+  if (!runs(state, step) && !undoes(state, step)) return [];
+  if (state.current.waiting) return [];
+  const type = state.status === 'running' ? 'saga.step-failed' : 'saga.compensation-failed';
+  return [{ type, ...about, step, error: definitionUnknown, retryInMs: setAsideMs, exempt: true }];
 }
 
 function start({ definition, subject, data }: Extract<SagaCommand, { type: 'start' }>): SagaEvent[] {
@@ -140,7 +173,7 @@ function start({ definition, subject, data }: Extract<SagaCommand, { type: 'star
 type Step = NamedStep<never>;
 
 function decide(
-  command: Exclude<SagaCommand, { type: 'start' }>,
+  command: Exclude<SagaCommand, { type: 'start' | 'set-aside' }>,
   state: Exclude<SagaState, { status: 'none' }>,
   steps: readonly Step[],
 ): SagaEvent[] {
@@ -150,7 +183,7 @@ function decide(
       if (!runs(state, command.step)) return [];
       const next = steps[steps.findIndex((step) => step.name === command.step) + 1];
       return [
-        { type: 'saga.step-completed', ...about, step: command.step, output: command.output ?? null },
+        { type: 'saga.step-completed', ...about, step: command.step, output: storable(command.output) },
         next
           ? { type: 'saga.step-started', ...about, step: next.name, attempt: 1, timeoutMs: next.timeoutMs }
           : { type: 'saga.completed', ...about },
@@ -187,12 +220,20 @@ function decide(
         return [compensationOf(about, state.undo, state.current.attempt + 1)];
       if (state.status !== 'running') return [];
       const { step, attempt, waiting } = state.current;
+      const definition = steps.find((each) => each.name === step);
       if (waiting) {
-        const { timeoutMs } = steps.find((each) => each.name === step)!;
+        const { timeoutMs } = definition!;
         return [{ type: 'saga.step-started', ...about, step, attempt: attempt + 1, timeoutMs }];
       }
+      if (command.late && definition?.awaited) return decide({ type: 'ask-again', step }, state, steps);
       const error = { code: 'step-timeout', message: `${step} gave no answer in time` };
       return decide({ type: 'fail-step', step, error, outcome: 'unknown' }, state, steps);
+    }
+    case 'ask-again': {
+      if (!runs(state, command.step) || state.current.waiting) return [];
+      const { step, attempt } = state.current;
+      const { timeoutMs } = steps.find((each) => each.name === step)!;
+      return [{ type: 'saga.step-started', ...about, step, attempt, timeoutMs }];
     }
     case 'complete-compensation': {
       if (!undoes(state, command.step)) return [];

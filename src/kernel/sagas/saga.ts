@@ -19,8 +19,10 @@ export interface Step<Data> {
   /** The command only sets something going: the step ends when `Sagas.completeStep` or `failStep` is called. */
   readonly awaited?: boolean;
   /**
-   * How long a try may take to the step's end, in ms; 15 minutes. After that its outcome is unknown: compensate. Also how
-   * long the step waits for a target that asks for patience at every try, such as an open circuit breaker.
+   * How long a try may take to the step's end, in ms; 15 minutes. After that its outcome is unknown: an awaited step is
+   * compensated, any other is tried again. The command itself has half of `RetryOptions.deliveryMs` at most. Time during
+   * which the infrastructure did not allow the step to be carried out does not count. Also how long the step waits for a
+   * target that asks for patience at every try, such as an open circuit breaker.
    */
   readonly timeoutMs?: number;
   /** Tries before a retryable failure counts as final; 6. Tries at which the target asked for patience do not count. */

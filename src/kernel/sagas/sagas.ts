@@ -1,10 +1,24 @@
 import { Injectable } from '@nestjs/common';
-import { AggregateStore } from '../event-store/aggregate-store';
+import { AggregateStore, type Decided } from '../event-store/aggregate-store';
 import { EventStore } from '../event-store/event-store';
 import { deriveId } from '../ids';
 import { Subscriptions } from '../subscriptions/subscriptions';
 import { type SagaDefinition, SagaExecutionError, type SagaFailure } from './saga';
+import type { SagaVersion } from './saga-instances';
 import { type Resolution, type SagaCommand, type SagaEvent, type SagaState, sagaDecider } from './saga-stream';
+
+/**
+ * This process has no definition of that name and version. Another one may have it, or a later version of the app: what
+ * needs it waits.
+ */
+export class UnknownDefinitionError extends Error {
+  override readonly name = 'UnknownDefinitionError';
+  readonly retryAfterMs = 1000;
+
+  constructor(saga: string, version: number) {
+    super(`This process does not know saga ${saga} in version ${version}`);
+  }
+}
 
 /** Sagas by their definition and what they are about: one a subject, such as one fulfilment an order. */
 @Injectable()
@@ -19,7 +33,7 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
     super(
       sagaDecider((name, version) => {
         const definition = definitions.get(`${name}/${version}`);
-        if (!definition) throw new Error(`No process here knows saga ${name} in version ${version}`);
+        if (!definition) throw new UnknownDefinitionError(name, version);
         return definition;
       }),
       events,
@@ -36,6 +50,11 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
 
   definition(name: string, version: number): SagaDefinition<never> | undefined {
     return this.definitions.get(`${name}/${version}`);
+  }
+
+  /** The definitions that this process can run. */
+  get known(): readonly SagaVersion[] {
+    return [...this.definitions.values()];
   }
 
   idOf(definition: { name: string }, subject: string): string {
@@ -63,8 +82,8 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
     await this.decide(this.idOf(definition, subject), { type: 'cancel', reason });
   }
 
-  async resolve(id: string, resolution: Resolution, by: string, reason: string): Promise<SagaState> {
-    return (await this.decide(id, { type: 'resolve', resolution, by, reason })).state;
+  resolve(id: string, resolution: Resolution, by: string, reason: string): Promise<Decided<SagaState>> {
+    return this.decide(id, { type: 'resolve', resolution, by, reason });
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
-import { messageOf } from '../fault';
+import { describeThrown } from '../storable';
 
 export interface OpenLetter {
   readonly position: number;
@@ -50,7 +50,7 @@ export class DeadLetterBox {
         event.eventType,
         partition,
         failure ? 'failed' : 'parked',
-        failure ? describe(failure.error) : null,
+        failure ? describeThrown(failure.error) : null,
         failure?.attempts ?? 0,
       ],
     );
@@ -96,7 +96,7 @@ export class DeadLetterBox {
          attempts = case when position = $3 then attempts + 1 else attempts end,
          replay_requested_by = null
        where subscription = $1 and partition = $2 and state in ('failed', 'parked')`,
-      [this.subscription, letter.partition, letter.position, describe(error)],
+      [this.subscription, letter.partition, letter.position, describeThrown(error)],
     );
   }
 
@@ -109,9 +109,4 @@ export class DeadLetterBox {
     );
     if (!rowCount) this.parked.delete(partition);
   }
-}
-
-function describe(error: unknown): string {
-  const text = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
-  return text.replaceAll('\u0000', '').slice(0, 8000);
 }

@@ -24,6 +24,8 @@ export class ReactionRunner extends Runner {
   readonly kind = 'reaction';
   readonly version: number;
   protected readonly types: ReadonlySet<string>;
+  /** What is behind it in the log no worker before this one has had in hand. */
+  private headAtClaim = 0;
   /** The newest event that this worker has read up to. */
   private seen: LogPosition | undefined;
 
@@ -44,6 +46,7 @@ export class ReactionRunner extends Runner {
     const inHand = new Set<number>();
     const chains = new Map<string, Promise<void>>();
     let read = lease.position;
+    this.headAtClaim = this.deps.tail.head;
     this.seen = undefined;
     let failure: { readonly error: unknown } | undefined;
     let wake = () => {};
@@ -171,6 +174,7 @@ export class ReactionRunner extends Runner {
       deriveId(event.id, this.name),
       event.metadata.correlationId,
       event.id,
+      event.position <= this.headAtClaim,
     );
     const what = `${this.name} with ${event.eventType} at ${event.position}`;
     await within(this.deps.retry.deliveryMs, what, () =>

@@ -150,13 +150,15 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /**
-   * Waits until the views show what the current context (an HTTP request) has appended. Bounded: when a view is
-   * stuck, an old answer is better than none.
+   * Waits until the views show what the current context (an HTTP request) has appended. Bounded, and once for the same
+   * events: when a view is stuck or cannot be asked, an old answer is better than none.
    */
   async readYourWrites(): Promise<void> {
-    const { lastPosition } = currentContext();
-    if (lastPosition === 0) return;
-    await this.projected(lastPosition, readYourWritesMs);
+    const context = currentContext();
+    const { lastPosition } = context;
+    if (lastPosition <= context.awaitedPosition) return;
+    context.awaitedPosition = lastPosition;
+    await this.projected(lastPosition, readYourWritesMs).catch(() => false);
     await this.followers.informed(lastPosition);
   }
 

@@ -7,6 +7,12 @@ export class ListSagasQuery extends PageQuery {
   @IsOptional()
   @IsIn(['running', 'compensating', 'parked', 'completed', 'compensated'])
   status?: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
+
+  /** false: only sagas that cannot go on, since the process that answers does not know their definition. */
+  @IsOptional()
+  @Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
+  @IsBoolean()
+  runnable?: boolean;
 }
 
 export class SagaError {
@@ -30,6 +36,9 @@ export class SagaResponse {
   subject!: string;
 
   status!: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
+
+  /** false: it has not ended, and the process that answers does not know its definition. It rests until a process does. */
+  runnable!: boolean;
 
   step!: string | null;
 

@@ -18,7 +18,7 @@ import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
 import { Roles } from '../../kernel/http/principal';
 import { Resilience } from '../../kernel/resilience/policies';
-import { SagaInstances } from '../../kernel/sagas/saga-instances';
+import { type SagaInstance, SagaInstances } from '../../kernel/sagas/saga-instances';
 import type { Resolution } from '../../kernel/sagas/saga-stream';
 import { Sagas } from '../../kernel/sagas/sagas';
 import { DeadLetters } from '../../kernel/subscriptions/dead-letters';
@@ -61,20 +61,24 @@ export class OperationsController {
   @Get('sagas')
   @ApiPage(SagaResponse)
   @ApiProblems(400)
-  async listSagas(@Query() { limit, after, status }: ListSagasQuery): Promise<Page<SagaResponse>> {
+  async listSagas(@Query() { limit, after, status, runnable }: ListSagasQuery): Promise<Page<SagaResponse>> {
     const id = readCursor(after, 'uuid');
-    const rows = await this.instances.list({ status, after: id, limit: limit + 1 });
-    return pageOf<SagaResponse>(rows, limit, (saga) => saga.id);
+    const wanted = runnable === undefined ? undefined : { is: runnable, known: this.sagas.known };
+    const rows = await this.instances.list({ status, runnable: wanted, after: id, limit: limit + 1 });
+    return pageOf(
+      rows.map((row) => this.sagaResponse(row)),
+      limit,
+      (saga) => saga.id,
+    );
   }
 
   /** One saga */
   @Get('sagas/:id')
   @ApiProblems(400, 404)
   async getSaga(@Param('id', ParseUUIDPipe) id: string): Promise<SagaResponse> {
-    await this.subscriptions.readYourWrites();
     const saga = await this.instances.find(id);
-    if (saga) return saga;
-    throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
+    if (saga) return this.sagaResponse(saga);
+    throw unknownSaga(id);
   }
 
   /** Try a parked saga's compensation again */
@@ -262,12 +266,34 @@ export class OperationsController {
 
   private async resolveSaga(id: string, resolution: Resolution, reason: string): Promise<SagaResponse> {
     const state = (await this.sagas.find(id))?.state;
-    if (!state || state.status === 'none')
-      throw new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
-    if (state.status !== 'parked') {
-      throw new DomainError('conflict', 'saga-not-parked', `The saga is ${state.status}: only a parked one needs you.`);
+    if (!state || state.status === 'none') throw unknownSaga(id);
+    if (state.status === 'parked') {
+      const { version } = await this.sagas.resolve(id, resolution, currentContext().actor, reason);
+      return this.showSaga(id, version);
     }
-    await this.sagas.resolve(id, resolution, currentContext().actor, reason);
-    return this.getSaga(id);
+    // a repeat of the request that resolved it
+    const version = await this.sagas.carriedOut(id, 'resolve');
+    if (version !== undefined) return this.showSaga(id, version);
+    throw new DomainError('conflict', 'saga-not-parked', `The saga is ${state.status}: only a parked one needs you.`);
   }
+
+  /** The saga as the command left it or later, also while its view is paused or late. */
+  private async showSaga(id: string, version: number): Promise<SagaResponse> {
+    await this.subscriptions.readYourWrites();
+    const saga = await this.instances.find(id, version);
+    if (saga) return this.sagaResponse(saga);
+    throw unknownSaga(id);
+  }
+
+  private sagaResponse(saga: SagaInstance): SagaResponse {
+    const hasEnded = saga.status === 'completed' || saga.status === 'compensated';
+    return {
+      ...saga,
+      runnable: hasEnded || this.sagas.definition(saga.definition, saga.definitionVersion) !== undefined,
+    };
+  }
+}
+
+function unknownSaga(id: string): DomainError {
+  return new DomainError('not-found', 'saga-unknown', `There is no saga ${id}.`);
 }

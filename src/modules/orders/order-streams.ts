@@ -5,6 +5,7 @@ import './order-upcasters';
 import {
   assertMay,
   type By,
+  type Line,
   type Order,
   type OrderCommand,
   orderDecider,
@@ -31,6 +32,15 @@ export class OrderStreams extends AggregateStore<Order, OrderCommand, OrderEvent
     if (!found || found.state.status === 'none') throw unknownOrder();
     assertMay(by, found.state);
     return { state: found.state, version: found.version };
+  }
+
+  /** For a request that finds the line which it was about to add. @throws DuplicateCommandError */
+  async assertAddedByThisRequest(orderId: string, lineId: string): Promise<void> {
+    const added = (await this.events.getEvents(orderId)).find(
+      ({ payload }) => (payload['line'] as Line | undefined)?.lineId === lineId,
+    );
+    // a line that the order was made with is of no request of its own
+    if (added) this.events.assertSameRequest(added);
   }
 }
 

@@ -67,10 +67,10 @@ export class Catalogue {
       });
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
+      const [made] = await this.events.getEvents(id, 1, 1);
+      if (!made) throw new DomainError('conflict', 'sku-taken', `There is a product with sku ${data.sku} already.`);
       // the same request, told again: it is this very product
-      if (!(await this.products.existsBy({ id }))) {
-        throw new DomainError('conflict', 'sku-taken', `There is a product with sku ${data.sku} already.`);
-      }
+      this.events.assertSameRequest(made);
     }
     return this.get(id);
   }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error';
-import { VersionMismatch } from '../../kernel/event-store/errors';
+import { DuplicateCommandError, VersionMismatch } from '../../kernel/event-store/errors';
 import type { EventOf } from '../../kernel/event-store/event';
 import { type Announcement, EventStore } from '../../kernel/event-store/event-store';
 import { idOf } from '../../kernel/ids';
@@ -14,6 +14,18 @@ type StockEvent =
   | EventOf<'stock.released', StockReleased>
   | EventOf<'stock.committed', StockCommitted>;
 
+/** What an adjustment wrote into the ledger. */
+interface Movement {
+  readonly product_id: string;
+  readonly on_hand_delta: number;
+  readonly reason: string;
+}
+
+function assertSameAdjustment(id: string, done: Movement, wanted: Movement): void {
+  const describe = ({ product_id, on_hand_delta, reason }: Movement) => `${on_hand_delta} of ${product_id} (${reason})`;
+  if (describe(done) !== describe(wanted)) throw new DuplicateCommandError(id, describe(done), describe(wanted));
+}
+
 /** What is in the house and for whom. Every change of a counter is a row of the ledger, in the same transaction. */
 @Injectable()
 export class Stock {
@@ -24,12 +36,19 @@ export class Stock {
    *
    * @returns the new quantity on hand
    * @throws DomainError `stock-reserved` when less would be left than is reserved
+   * @throws DuplicateCommandError when the id names another adjustment
    */
   async adjust(id: string, productId: string, delta: number, reason: string, expectedVersion?: number): Promise<void> {
     await this.events.transaction(async (manager) => {
       const product = await lockProduct(manager, productId);
-      const known = await manager.query<unknown[]>('select 1 from products.stock_movements where reference = $1', [id]);
-      if (known.length > 0) return { result: undefined, announce: [] };
+      const [known] = await manager.query<Movement[]>(
+        'select product_id, on_hand_delta, reason from products.stock_movements where reference = $1',
+        [id],
+      );
+      if (known) {
+        assertSameAdjustment(id, known, { product_id: productId, on_hand_delta: delta, reason });
+        return { result: undefined, announce: [] };
+      }
       if (expectedVersion !== undefined && expectedVersion !== product.version) {
         throw new VersionMismatch(expectedVersion, product.version);
       }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { type EntityManager, QueryFailedError, Repository } from 'typeorm';
+import { type EntityManager, IsNull, Not, QueryFailedError, Repository } from 'typeorm';
 import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
@@ -43,6 +43,10 @@ export class Accounts {
     const user = await this.find(id);
     if (!user) throw unknownUser(id);
     return user;
+  }
+
+  hasPassword(id: string): Promise<boolean> {
+    return this.users.existsBy({ id, passwordHash: Not(IsNull()) });
   }
 
   /** Newest first, `limit` of them behind the one with id `after`. */

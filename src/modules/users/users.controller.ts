@@ -88,7 +88,8 @@ export class UsersController {
   async createUser(@Body() { email, name }: CreateUserRequest): Promise<UserResponse> {
     const { id, created } = await this.accounts.register({ email, name, passwordHash: null });
     const user = await this.accounts.get(id);
-    if (created) await this.signIn.sendCode(user);
+    // A repeat may be of a try that ended before the code was sent.
+    if (created || !(await this.accounts.hasPassword(id))) await this.signIn.sendCode(user);
     return userResponse(user);
   }
 

@@ -1,7 +1,14 @@
+import { ExecutionContext, runInContext } from '../../../src/kernel/context';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { AggregateStore } from '../../../src/kernel/event-store/aggregate-store';
 import type { Decider } from '../../../src/kernel/event-store/decider';
-import { AggregateTypeError, ContentionError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import {
+  AggregateTypeError,
+  ContentionError,
+  DuplicateCommandError,
+  StateFormError,
+  VersionMismatch,
+} from '../../../src/kernel/event-store/errors';
 import type { EventOf } from '../../../src/kernel/event-store/event';
 import type { EventStore } from '../../../src/kernel/event-store/event-store';
 import { newId } from '../../../src/kernel/ids';
@@ -159,10 +166,68 @@ describe('an aggregate store', () => {
       await expect(purses.decide(id, { type: 'take', amount: 8 })).rejects.toMatchObject({ code: 'closed' });
     });
 
+    it('is one command of its context, whatever else is asked before it', async () => {
+      const seed = newId();
+      const request = (...commands: PurseCommand[]) =>
+        runInContext(new ExecutionContext('system:a', seed), async () => {
+          for (const command of commands) await purses.decide(id, command);
+        });
+      await request({ type: 'take', amount: 3 });
+      // the code was changed before the repeat
+      await request({ type: 'fill', amount: 1 }, { type: 'take', amount: 3 });
+      expect((await purses.load(id)).state.coins).toBe(8);
+      const [, , filled] = await opened.store.getEvents(id);
+      expect(filled!.metadata).toMatchObject({ command: 'fill' });
+    });
+
+    it('is not mistaken for another command of the same id', async () => {
+      const commandId = newId();
+      await purses.decide(id, { type: 'take', amount: 3 }, { commandId });
+      const [other, elsewhere] = [newId(), { type: 'take', amount: 3 } as const];
+      await purses.decide(other, { type: 'fill', amount: 5 });
+      await expect(purses.decide(other, elsewhere, { commandId })).rejects.toThrow(DuplicateCommandError);
+      await expect(purses.decide(id, { type: 'fill', amount: 1 }, { commandId })).rejects.toThrow(
+        `Command ${commandId} has been carried out as take of ${id}, so it cannot be carried out as fill of ${id}`,
+      );
+      // not even where the state forbids it, and only the id is left to tell by
+      await purses.decide(id, { type: 'close' });
+      await expect(purses.decide(id, { type: 'fill', amount: 1 }, { commandId })).rejects.toThrow(
+        DuplicateCommandError,
+      );
+    });
+
     it('at the same moment: both are told the same', async () => {
       const commandId = newId();
       const twice = [1, 2].map(() => purses.decide(id, { type: 'take', amount: 3 }, { commandId }));
       expect(await Promise.all(twice)).toEqual([1, 2].map(() => ({ state: { coins: 7, closed: false }, version: 2 })));
+    });
+  });
+
+  describe('whose state JSON cannot give back', () => {
+    const folding = (state: () => unknown) =>
+      new Purses(opened.store, { ...purse, evolve: () => ({ coins: 1, closed: false, ...(state() as object) }) });
+
+    it.each([
+      ['a Set', () => ({ seen: new Set([1]) }), 'a Set at .seen'],
+      ['a Map', () => ({ lines: [{ by: new Map() }] }), 'a Map at .lines[0].by'],
+      ['a Date', () => ({ at: new Date() }), 'a Date at .at'],
+      ['an instance of a class', () => ({ at: new (class Money {})() }), 'a Money at .at'],
+      ['undefined in a list', () => ({ list: [1, undefined] }), 'undefined at .list[1]'],
+      ['NaN', () => ({ n: NaN }), 'the number NaN at .n'],
+      ['-0', () => ({ n: -0 }), 'the number -0 at .n'],
+      ['a bigint', () => ({ n: 1n }), 'a bigint at .n'],
+      ['half a character', () => ({ text: '\ud800' }), 'text with a NUL or half a character at .text'],
+    ])('is refused before its first append if it has %s in it', async (_, state, where) => {
+      const fresh = newId();
+      const refused = folding(state).decide(fresh, { type: 'fill', amount: 1 });
+      await expect(refused).rejects.toThrow(StateFormError);
+      await expect(refused).rejects.toThrow(`The state of purse has ${where}, which JSON cannot give back`);
+      expect(await opened.store.getEvents(fresh)).toEqual([]);
+    });
+
+    it('may have members that are undefined, which are absent afterwards', async () => {
+      const { version } = await folding(() => ({ note: undefined })).decide(id, { type: 'fill', amount: 1 });
+      expect(version).toBe(2);
     });
   });
 

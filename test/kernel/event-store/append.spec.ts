@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { Client } from 'pg';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { currentContext, ExecutionContext, runInContext } from '../../../src/kernel/context';
-import { AggregateTypeError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import { AggregateTypeError, DuplicateCommandError, VersionMismatch } from '../../../src/kernel/event-store/errors';
 import { domainEvent, EventDataError, type StoredEvent, wireForm } from '../../../src/kernel/event-store/event';
 import type { AppendOptions, AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
-import { newId } from '../../../src/kernel/ids';
+import { deriveId, newId } from '../../../src/kernel/ids';
 import { createDatabase, type TestDatabase } from '../../support/database';
 import { aThing, connect, eventually, happened, kill, numbers, type OpenStore, openStore } from '../support';
 
@@ -243,14 +243,68 @@ describe('the event store', () => {
       expect(numbers(await store.getEvents(thing.id))).toEqual([1, 2]);
     });
 
-    it('also when the repeat names another aggregate', async () => {
+    it('and takes nothing for a repeat that is about another aggregate, or appends something else', async () => {
       const commandId = newId();
-      await tell(aThing(), 0);
-      const first = await store.append(aThing(), [happened(1), happened(2)], { commandId });
-      const elsewhere = aThing();
-      const { version, position } = first;
-      expect(await tell(elsewhere, 3, { commandId })).toMatchObject({ status: 'duplicate', version, position });
+      const [thing, elsewhere] = [aThing(), aThing()];
+      await store.append(thing, [happened(1), happened(2)], { commandId });
+      const wrong = [
+        () => store.append(elsewhere, [happened(1), happened(2)], { commandId }),
+        () => store.append(thing, [happened(1)], { commandId }),
+        () => store.append(thing, [{ type: 'thing.ended' }, { type: 'thing.happened' }], { commandId }),
+        () =>
+          store.transaction(async () => ({
+            result: undefined,
+            announce: [{ aggregate: elsewhere, events: [happened(1), happened(2)], commandId }],
+          })),
+      ];
+      for (const append of wrong) {
+        await expect(append()).rejects.toThrow(DuplicateCommandError);
+        await expect(append()).rejects.toThrow(
+          `Command ${commandId} has been carried out as thing.happened, thing.happened of ${thing.id}, so it cannot`,
+        );
+      }
       expect(await store.getEvents(elsewhere.id)).toEqual([]);
+      expect(await store.getEvents(thing.id)).toHaveLength(2);
+    });
+
+    it('whatever else was done, and in which order', async () => {
+      const [thing, another] = [aThing(), aThing()];
+      const seed = newId();
+      const ended = { type: 'thing.ended' };
+      const request = <R>(work: () => Promise<R>) => runInContext(new ExecutionContext('system:a', seed), work);
+      await request(() => tell(thing, 1));
+      // the code was changed before the repeat: it does something else to the same thing first
+      const repeated = await request(async () => [
+        await store.append(thing, [ended]),
+        await tell(another, 2),
+        await tell(thing, 1),
+      ]);
+      expect(repeated.map(({ status }) => status)).toEqual(['ok', 'ok', 'duplicate']);
+      expect((await store.getEvents(thing.id)).map(({ eventType }) => eventType)).toEqual([
+        'thing.happened',
+        'thing.ended',
+      ]);
+    });
+
+    it('by the id that the release before gave it, where it may have run, if it did the same', async () => {
+      const thing = aThing();
+      const seed = newId();
+      const former = (n: number) => ({ commandId: deriveId(seed, `${thing.id}#${n}`) });
+      await store.append(thing, [{ type: 'thing.begun' }], former(1));
+      await store.append(thing, [happened(1)], former(2));
+      const context = new ExecutionContext('system:a', seed, seed, newId(), true);
+      const statuses = await runInContext(context, async () => {
+        const begun = await store.append(thing, [{ type: 'thing.begun' }]);
+        await store.transaction(async () => ({
+          result: undefined,
+          announce: [{ aggregate: thing, events: [happened(1)] }],
+        }));
+        // the third command; the first that ends it
+        const ended = await store.append(thing, [{ type: 'thing.ended' }]);
+        return [begun.status, ended.status];
+      });
+      expect(statuses).toEqual(['duplicate', 'ok']);
+      expect(await store.getEvents(thing.id)).toHaveLength(3);
     });
 
     it('and knows no result of a command that it never carried out', async () => {
@@ -523,7 +577,7 @@ describe('the event store', () => {
       const commandId = newId();
       await other.store.append(thing, [happened(1, { at: new Date(), absent: undefined }), happened(2)], { commandId });
       await other.store.append(thing, [happened(3)], { expectedVersion: 77 });
-      await other.store.append(thing, [happened(1)], { commandId });
+      await other.store.append(thing, [happened(1), happened(2)], { commandId });
       expect(told).toEqual(await other.store.getEvents(thing.id));
       await other.close();
     });

@@ -80,7 +80,7 @@ describe('a transaction that Postgres rolls back because of others', () => {
     const [event, ...others] = await store.getEvents(thing.id);
     expect(others).toEqual([]);
     // As if it had gone well the first time: a repeat of the request finds what was done.
-    const first = new ExecutionContext('user:1', context.seed).nextId(thing.id);
+    const { id: first } = new ExecutionContext('user:1', context.seed).nextCommand(thing.id, 'thing.happened');
     expect(event).toMatchObject({ id: first, metadata: { actor: 'user:1', commandId: first } });
     expect(context.lastPosition).toBe(event!.position);
     expect(context.nextId('line')).not.toBe(ids[0]);

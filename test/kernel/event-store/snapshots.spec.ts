@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import type { Client } from 'pg';
 import { AggregateStore } from '../../../src/kernel/event-store/aggregate-store';
 import type { Decider } from '../../../src/kernel/event-store/decider';
@@ -114,6 +115,21 @@ describe('a snapshot', () => {
     await count(1);
     expect((await counters.load(id)).state.sum).toBe(211);
     expect((await snapshot())?.version).toBe(20);
+  });
+
+  it('is not taken of a state that JSON would not give back, which is said once', async () => {
+    const errors: string[] = [];
+    const spy = jest.spyOn(Logger.prototype, 'error').mockImplementation((line: string) => void errors.push(line));
+    const aggregate = { type: 'counter', id };
+    const offer = (state: unknown, before: number) =>
+      opened.store.snapshots.offer(aggregate, state, before, before + 10, { every: 10, stateVersion: 1 });
+    offer({ sum: 1, seen: new Set([1]) }, 1);
+    offer({ sum: 2, seen: new Set([2]) }, 11);
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toMatch(/^No snapshots of counter.* The state of counter has a Set at \.seen, which JSON cannot/);
+    spy.mockRestore();
+    offer({ sum: 3, seen: [3] }, 21);
+    await taken(31);
   });
 
   it('is not mistaken for that of an aggregate of another type', async () => {

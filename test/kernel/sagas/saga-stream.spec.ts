@@ -2,6 +2,7 @@ import { Command } from '@nestjs/cqrs';
 import fc from 'fast-check';
 import { saga, type SagaDefinition } from '../../../src/kernel/sagas/saga';
 import {
+  definitionUnknown,
   type SagaCommand,
   sagaDecider,
   type SagaEvent,
@@ -19,6 +20,14 @@ const trip = saga<object>('trip', { version: 1 })
   .step('look', { execute, timeoutMs: 2000 })
   .step('pay', { execute, compensate, timeoutMs: 3000, attempts: 2 }) as unknown as SagaDefinition<never>;
 const decider = sagaDecider(() => trip);
+/** Knows no definition. */
+const stranger = sagaDecider((name) => {
+  throw new Error(`What is ${name}?`);
+});
+/** The trip with an awaited step behind it. */
+const survey = sagaDecider(
+  () => trip.step('ask', { execute, compensate, awaited: true, timeoutMs: 4000 }),
+);
 const subject = 'the trip';
 const about = { saga: 'trip', subject };
 const error = { code: 'no', message: 'no' };
@@ -171,6 +180,63 @@ describe('the stream of a saga', () => {
         .when({ type: 'try-again', step: 'pay', error, retryInMs: 50, patience: { at: later(3000) } })
         .then({ ...pauses('pay', 50, true), waitingSince: later(3000) } as SagaEvent);
     });
+    it('rests where its definition is unknown, however long, and goes on with the next try', () => {
+      const rests: SagaEvent = {
+        type: 'saga.step-failed',
+        ...about,
+        step: 'pay',
+        error: definitionUnknown,
+        retryInMs: 30_000,
+        exempt: true,
+      };
+      const aside: SagaCommand = { type: 'set-aside', step: 'pay' };
+      expect(stranger.decide(aside, fold(untilPay))).toEqual([rests]);
+      expect(stranger.decide(aside, fold([...untilPay, rests]))).toEqual([]);
+      expect(stranger.decide({ type: 'set-aside', step: 'book' }, fold(untilPay))).toEqual([]);
+      given(...untilPay, rests)
+        .when({ type: 'due' })
+        .then(begins('pay', 2));
+      // it cost no try
+      given(...untilPay, rests, begins('pay', 2))
+        .when({ type: 'try-again', step: 'pay', error, retryInMs: 50 })
+        .then(pauses('pay', 50));
+    });
+    it('asks again for an answer if its time ran out unseen, and again waits as long', () => {
+      const asks: SagaEvent = { ...begins('ask'), timeoutMs: 4000 } as SagaEvent;
+      const untilAsk = [...untilPay, done('pay'), asks];
+      expect(survey.decide({ type: 'due', late: true }, fold(untilAsk))).toEqual([asks]);
+      expect(survey.decide({ type: 'ask-again', step: 'ask' }, fold([...untilAsk, asks]))).toEqual([asks]);
+      expect(survey.decide({ type: 'ask-again', step: 'pay' }, fold(untilAsk))).toEqual([]);
+      expect(survey.decide({ type: 'due' }, fold([...untilAsk, asks]))[0]).toEqual(
+        fails('ask', 'unknown', timeout('ask')),
+      );
+      // a step that is not awaited ends with its command, so there is nothing to ask again
+      given(...untilPay)
+        .when({ type: 'due', late: true })
+        .then(fails('pay', 'unknown', timeout('pay')), takesBack(1, 'pay', 'book'));
+    });
+    it('makes what a step returns and what an error says storable', () => {
+      given(...started)
+        .when({ type: 'complete-step', step: 'book', output: { n: 1n, at: new Date(0) } })
+        .then(done('book', { n: '1', at: '1970-01-01T00:00:00.000Z' }), begins('look'));
+      given(...started)
+        .when({ type: 'fail-step', step: 'book', error: { code: 'no', message: 'no\u0000' }, outcome: 'final' })
+        .then(
+          fails('book', 'final', { code: 'no', message: 'no\ufffd' }),
+          undone('book', { code: 'no', message: 'no\ufffd' }),
+        );
+      given(...untilPay)
+        .when({ type: 'cancel', reason: 'half \ud800' })
+        .then(
+          {
+            type: 'saga.cancel-requested',
+            ...about,
+            step: 'pay',
+            error: { code: 'cancelled', message: 'half \ufffd' },
+          },
+          takesBack(1, 'pay', 'book'),
+        );
+    });
     it('by deadline has an unknown outcome', () =>
       given(...untilPay)
         .when({ type: 'due' })
@@ -258,6 +324,13 @@ describe('the stream of a saga', () => {
       given(...last, patient, takesBack(2, 'book'))
         .when({ ...fail, patience: { at: later(3 * days) } })
         .then(...parked);
+    });
+    it('rests where its definition is unknown', () => {
+      const [rests] = stranger.decide({ type: 'set-aside', step: 'pay' }, fold(undoing));
+      expect(rests).toMatchObject({ type: 'saga.compensation-failed', error: definitionUnknown, exempt: true });
+      given(...undoing, rests!)
+        .when({ type: 'due' })
+        .then(takesBack(2, 'pay', 'book'));
     });
     it('has no deadline', () =>
       given(...last)

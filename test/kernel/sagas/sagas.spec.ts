@@ -257,22 +257,6 @@ describe('a saga', () => {
     });
   });
 
-  it('of a version that no process knows is seen as such, and holds up nobody', async () => {
-    const unknown = saga<{ to: string }>('trip', { version: 9 }).step('fly', { execute: trip.steps[0]!.execute });
-    const elsewhere = await startKernel(db.url, [DoIt]);
-    elsewhere.sagas.register(unknown);
-    await elsewhere.sagas.start(unknown, subject, { to: 'Oslo' });
-    await elsewhere.close();
-    const stuck = subject;
-    subject = newId();
-    await begin();
-    expect(await outcome()).toMatchObject({ pay: 'pay done' });
-    await kernel.subscriptions.idle();
-    const [letter] = await kernel.deadLetters.list({ subscription: 'sagas.run' }, 10);
-    expect(letter).toMatchObject({ state: 'failed', partition: kernel.sagas.idOf(unknown, stuck) });
-    expect(letter!.error).toContain('No process here knows step fly of saga trip v9');
-  });
-
   describe('goes on after its process ended', () => {
     it('by closing: in the next one, from where it was', async () => {
       const { opened, open } = gate();

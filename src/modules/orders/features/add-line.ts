@@ -27,7 +27,10 @@ export class AddLineHandler implements ICommandHandler<AddLine> {
     const lineId = currentContext().nextId('line');
     const { state, version: found } = await this.orders.loadFor(by, orderId);
     // A repeated request finds its line in the order, whatever has happened to stock and prices since.
-    if (state.lines.some((each) => each.lineId === lineId)) return { orderId, version: found };
+    if (state.lines.some((each) => each.lineId === lineId)) {
+      await this.orders.assertAddedByThisRequest(orderId, lineId);
+      return { orderId, version: found };
+    }
     const { lines, currency } = await priceLines(this.queries, orderId, [line]);
     const added = { ...lines[0]!, lineId };
     const command = { type: 'add-line', by, line: added, currency } as const;

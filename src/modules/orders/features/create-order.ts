@@ -50,7 +50,10 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     const { customer: who, shippingAddress: address, lines: requested, orderedAt, ...rest } = order;
     // A request told again finds its order made, whatever has happened to stock and prices since.
     const known = await this.orders.load(orderId);
-    if (known.version > 0) return { orderId, version: known.version };
+    if (known.version > 0) {
+      await this.orders.assertMadeByThisRequest(orderId);
+      return { orderId, version: known.version };
+    }
 
     if ('userId' in who) await this.assertUser(who.userId);
     const { lines, currency } = await priceLines(this.queries, orderId, requested);
