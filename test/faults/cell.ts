@@ -90,6 +90,7 @@ export async function runCell(
     for (const app of site.apps) {
       if (!app.running) violations.push({ invariant: 'the app stays up', detail: app.output.slice(-3000) });
     }
+    for (const detail of await site.shutDown()) violations.push({ invariant: 'SIGTERM ends in order', detail });
     const noticed = probes.samples.find(({ askedAt, status }) => askedAt >= struck && status === 503);
     result = {
       orders: load.orders.length,

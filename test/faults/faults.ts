@@ -21,6 +21,10 @@ export interface Fault {
 
 const hourMs = 3_600_000;
 
+/** All sessions of the app. */
+const endSessions = `select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = 'orderloom' and application_name like 'orderloom%'`;
+
 const backendKilled: Fault = {
   name: 'backend-killed',
   what: 'one session after the other ended for {s}, four a second',
@@ -86,7 +90,7 @@ const readOnly: Fault = {
   readiness: 'not ready',
   async strike({ server }, lasting) {
     await server.query('alter database orderloom set default_transaction_read_only = on');
-    await server.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'orderloom'`);
+    await server.query(endSessions);
     await lasting();
     await server.query('alter database orderloom reset default_transaction_read_only');
   },
@@ -111,6 +115,8 @@ const connectionsExhausted: Fault = {
   seconds: [45, 8],
   readiness: 'not ready',
   async strike({ server }, lasting) {
+    // before nobody gets one any more
+    const tester = await server.connect();
     const taken: Client[] = [];
     let over = false;
     const take = async () => {
@@ -123,17 +129,18 @@ const connectionsExhausted: Fault = {
       }
     };
     const takers = Array.from({ length: 16 }, take);
-    // whatever the app gets hold of while others take the rest is ended, until nothing is left to it
-    for (let alone = 0; alone < 3;) {
-      const sessions = await server.sessions();
-      alone = sessions.length === 0 ? alone + 1 : 0;
-      await server.query('select pg_terminate_backend(pid) from unnest($1::int[]) pid', [sessions]);
-      await delay(100);
+    try {
+      // whatever the app gets hold of while others take the rest is ended, until nothing is left to it
+      for (let alone = 0; alone < 3; await delay(100)) {
+        const { rowCount } = await tester.query(endSessions);
+        alone = rowCount === 0 ? alone + 1 : 0;
+      }
+      await lasting();
+    } finally {
+      over = true;
+      await Promise.all(takers);
+      await Promise.all([tester, ...taken].map((client) => client.end()));
     }
-    await lasting();
-    over = true;
-    await Promise.all(takers);
-    await Promise.all(taken.map((client) => client.end()));
   },
 };
 

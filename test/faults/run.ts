@@ -54,22 +54,32 @@ async function main(): Promise<void> {
   console.log(`Seed ${seed}: ${cells.length} cells${short ? ', short' : ''}`);
   const begun = Date.now();
   const results: (readonly [Cell, Result])[] = [];
+  const failed: Cell[] = [];
   for (const [nth, cell] of cells.entries()) {
     if (cell.fault.site?.disk && process.getuid?.() !== 0) {
       console.log(`${labelOf(cell)}: not run, it needs root to mount a small disk`);
       continue;
     }
     console.log(`${labelOf(cell)} (${nth + 1} of ${cells.length}): ${whatOf(cell.fault, short)}`);
-    const result = await runCell(cell, (line) => console.log(`    ${new Date().toISOString().slice(11, 19)} ${line}`));
-    results.push([cell, result]);
-    report(cell, result);
+    try {
+      const result = await runCell(cell, (line) =>
+        console.log(`    ${new Date().toISOString().slice(11, 19)} ${line}`),
+      );
+      results.push([cell, result]);
+      report(cell, result);
+      if (result.violations.length > 0) failed.push(cell);
+    } catch (error) {
+      // what breaks one cell leaves the others as they are
+      failed.push(cell);
+      console.error(error);
+    }
   }
   printTable(results);
   if (values.write) writeTable(results);
-  const failed = results.filter(([, { violations }]) => violations.length > 0);
+  const holding = results.filter(([, { violations }]) => violations.length === 0).length;
   console.log(
-    `${results.length - failed.length} of ${results.length} cells hold, in ${seconds(Date.now() - begun)}` +
-      failed.map(([cell]) => `\n    again: ${commandOf(cell)}`).join(''),
+    `${holding} of ${cells.length} cells hold, in ${seconds(Date.now() - begun)}` +
+      failed.map((cell) => `\n    again: ${commandOf(cell)}`).join(''),
   );
   process.exitCode = failed.length === 0 ? 0 : 1;
 }

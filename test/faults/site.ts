@@ -48,9 +48,15 @@ export class Site {
     return this.apps.map((app, nth) => app.output.replace(/^/gm, `${nth + 1}: `)).join('\n');
   }
 
+  /** As a deployment ends it. @returns how, of those that did not end in order */
+  async shutDown(): Promise<string[]> {
+    const exits = await Promise.all(this.apps.map((app) => app.end()));
+    return exits.filter(({ code }) => code !== 0).map(({ code, signal }) => `exit ${code ?? signal}`);
+  }
+
   async close(keep: boolean): Promise<void> {
     // the app first, through a line that works: its shutdown needs the database
-    await Promise.all(this.apps.map((app) => app.end()));
+    await this.shutDown();
     await this.proxy?.hangUp();
     await this.server.close(keep);
     rmSync(this.directory, { recursive: true, force: true });
