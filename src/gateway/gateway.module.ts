@@ -28,7 +28,10 @@ export class GatewayModule {
   static forRoot({ secret, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
-      imports: [JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) }), TerminusModule],
+      imports: [
+        JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) }),
+        TerminusModule.forRoot({ logger: false }),
+      ],
       controllers: [AuthController, HealthController],
       providers: [
         AppLogger,

@@ -2,7 +2,8 @@ import { STATUS_CODES } from 'node:http';
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Logger } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { currentContext } from '../kernel/context';
-import { isConnectionError, isContention } from '../kernel/database/errors';
+import { isDatabaseTrouble, isContention } from '../kernel/database/errors';
+import { isInfrastructure, messageOf } from '../kernel/fault';
 import { DomainError, type DomainErrorKind } from '../kernel/domain-error';
 import { EventDataError } from '../kernel/event-store/event';
 import { VersionMismatch } from '../kernel/event-store/errors';
@@ -45,9 +46,9 @@ export class ProblemDetailsFilter implements ExceptionFilter {
     if (request.raw.destroyed && !request.raw.complete) {
       this.logger.debug(`${request.method} ${body.instance}: the client disconnected, trace ${body.traceId}`);
     } else if (status === 503) {
-      this.busy.log(body.code, () => `${request.method} ${body.instance}: ${textOf(error)} Trace ${body.traceId}`);
+      this.busy.log(body.code, () => `${request.method} ${body.instance}: ${messageOf(error)} Trace ${body.traceId}`);
     } else if (status >= 500) {
-      const text = error instanceof Error ? error.stack : String(error);
+      const text = error instanceof Error ? error.stack : messageOf(error);
       this.logger.error(`${request.method} ${body.instance} failed, trace ${body.traceId}: ${text}`);
     }
     const reply = http.getResponse<FastifyReply>();
@@ -75,10 +76,6 @@ class BusyLog {
     this.lines.set(code, { at: now, omitted: 0 });
     this.logger.warn(line() + (last?.omitted ? ` (and ${last.omitted} like it before)` : ''));
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** For what Fastify refuses before any route, hook or filter: an address that cannot be read. */
@@ -142,9 +139,10 @@ function find(error: unknown): Finding {
   };
   // The error's own text may name parts of the system, such as a circuit breaker: it is in the log.
   if (typeof retryAfterMs === 'number') return busy('overloaded', tooBusy, retryAfterMs);
-  if (isContention(error)) return busy('overloaded', tooBusy, 1000);
-  if (isConnectionError(error))
-    return busy('database-unavailable', 'The database cannot be reached just now. Try again shortly.', 2000);
+  if (isInfrastructure(error)) {
+    const isDatabase = isDatabaseTrouble(error) && !isContention(error);
+    return isDatabase ? busy('database-unavailable', noDatabase, 2000) : busy('overloaded', tooBusy, 1000);
+  }
   if (error instanceof HttpException) return fromHttp(error);
   // Fastify's own refusals: malformed JSON, body too large, unsupported media type
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
@@ -158,6 +156,7 @@ function find(error: unknown): Finding {
   return { status: 500, code: 'internal', detail: 'Something went wrong on our side; the traceId helps us find it.' };
 }
 
+const noDatabase = 'The database cannot take this just now. Try again shortly.';
 const tooBusy = 'The service is too busy for this request just now. Try again shortly.';
 
 function busy(code: string, detail: string, retryAfterMs: number): Finding {

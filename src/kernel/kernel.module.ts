@@ -9,6 +9,7 @@ import { SagaInstances, SagaInstancesProjection } from './sagas/saga-instances';
 import { SagaRunner, SagaTimers } from './sagas/saga-runner';
 import { Sagas } from './sagas/sagas';
 import { DeadLetters } from './subscriptions/dead-letters';
+import { LogHistory } from './subscriptions/log-history';
 import type { RetryOptions } from './subscriptions/runner';
 import { defaultRetry, NOTIFY, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
 
@@ -32,6 +33,7 @@ export class KernelModule {
         { provide: NOTIFY, useValue: notify },
         EventStore,
         PersonalData,
+        LogHistory,
         Subscriptions,
         DeadLetters,
         Sagas,
@@ -40,7 +42,7 @@ export class KernelModule {
         SagaRunner,
         SagaTimers,
       ],
-      exports: [CqrsModule, EventStore, PersonalData, Subscriptions, DeadLetters, Sagas, SagaInstances],
+      exports: [CqrsModule, EventStore, PersonalData, LogHistory, Subscriptions, DeadLetters, Sagas, SagaInstances],
     };
   }
 }

@@ -122,8 +122,8 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
         edits: [
           edit(
             'event-store/group-commit.ts',
-            `if (batch.length === 1 || isConnectionError(error)`,
-            `if (batch.length > 0 || isConnectionError(error)`,
+            `if (batch.length === 1 || isInfrastructure(error)`,
+            `if (batch.length > 0 || isInfrastructure(error)`,
           ),
         ],
       },

@@ -49,7 +49,13 @@ export interface Kernel {
 /** What all kernels of a spec file are started with. */
 export const settings = { notify: true };
 
-export const quickRetry: RetryOptions = { attempts: 3, backoffMs: 5, maxBackoffMs: 20, patienceMs: 60_000 };
+export const quickRetry: RetryOptions = {
+  attempts: 3,
+  backoffMs: 5,
+  maxBackoffMs: 20,
+  patienceMs: 60_000,
+  deliveryMs: 30_000,
+};
 
 export async function startKernel(
   ownerUrl: string,

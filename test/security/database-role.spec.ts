@@ -244,7 +244,14 @@ describe('the role that the application connects as', () => {
     );
     const claimed: string[] = [];
     const leases = new Leases(await grantedUrl(shop.databaseUrl));
-    const holder = { name: 'test.foreign', segment: 0, claimed: () => claimed.push('claimed'), lost: () => undefined };
+    const knowledge = { version: 1, events: {} };
+    const holder = {
+      name: 'test.foreign',
+      segment: 0,
+      ...knowledge,
+      claimed: () => claimed.push('claimed'),
+      lost: () => undefined,
+    };
     await leases.start([holder]);
     expect(claimed).toEqual([]);
     await owner.query(

@@ -9,6 +9,7 @@ import { Database } from '../../kernel/database/database';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { Resilience } from '../../kernel/resilience/policies';
 import { type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
@@ -20,6 +21,7 @@ const hopelessMs = 60_000;
 interface Stored {
   readonly subscriptions: readonly SubscriptionStatus[];
   readonly sagas: Partial<Record<OpenSagaStatus, number>>;
+  readonly historyChanges?: number;
 }
 const nothing: Stored = { subscriptions: [], sagas: {} };
 
@@ -45,6 +47,7 @@ export class Metrics implements OnModuleInit {
     private readonly subscriptions: Subscriptions,
     private readonly sagas: SagaInstances,
     private readonly resilience: Resilience,
+    private readonly history: LogHistory,
   ) {}
 
   onModuleInit(): void {
@@ -73,8 +76,10 @@ export class Metrics implements OnModuleInit {
         this.stored.subscriptions.map((each) => [value(each), each.name, each.segment]),
       );
     gauge('position', 'Log position up to which it has handled the events.', ({ position }) => position);
-    gauge('lag_events', 'Events in the log that it has not handled yet.', ({ lag }) => lag);
-    gauge('lag_seconds', 'How long the oldest event that it has not handled has waited.', (each) => each.lagSeconds);
+    const lag = (value: 'lag' | 'lagSeconds') => (each: SubscriptionStatus) =>
+      each.retiredBy === null ? each[value] : 0;
+    gauge('lag_events', 'Events in the log that it has not handled yet; 0 once it is retired.', lag('lag'));
+    gauge('lag_seconds', 'How long the oldest event that it has not handled has waited.', lag('lagSeconds'));
     gauge('dead_letters', 'Events that it failed to handle or that wait behind one.', (each) => each.deadLetters);
     gauge('parked_partitions', 'Aggregates that wait behind a dead letter.', (each) => each.parkedPartitions);
     gauge('paused', 'Whether an operator has paused it (1).', ({ pausedBy }) => Number(pausedBy !== null));
@@ -92,6 +97,12 @@ export class Metrics implements OnModuleInit {
     this.family(Gauge, 'log_position', 'Position of the newest event in the log.', [], () => [
       [this.subscriptions.head],
     ]);
+    this.family(Gauge, 'log_history_changes', 'Times that the log lost events, not acknowledged yet.', [], () =>
+      this.stored.historyChanges === undefined ? [] : [[this.stored.historyChanges]],
+    );
+    this.family(Gauge, 'not_ready', 'What keeps this process from doing its work (1), part by part.', ['part'], () =>
+      [...this.subscriptions.obstacles().keys()].map((part) => [1, part]),
+    );
     this.family(
       Counter,
       'append_commands_total',
@@ -198,8 +209,12 @@ export class Metrics implements OnModuleInit {
   /** One question at a time, however many scrape. */
   private ask(): Promise<Stored | undefined> {
     if (this.asked && Date.now() < this.asked.at + hopelessMs) return this.asked.answer;
-    const answer: Promise<Stored | undefined> = Promise.all([this.subscriptions.status(), this.sagas.open()])
-      .then(([subscriptions, sagas]) => ({ subscriptions, sagas }))
+    const answer: Promise<Stored | undefined> = Promise.all([
+      this.subscriptions.status(),
+      this.sagas.open(),
+      this.history.unacknowledged(),
+    ])
+      .then(([subscriptions, sagas, historyChanges]) => ({ subscriptions, sagas, historyChanges }))
       .catch(() => undefined)
       .finally(() => {
         if (this.asked?.answer === answer) this.asked = undefined;

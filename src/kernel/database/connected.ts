@@ -1,10 +1,9 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
+import { Session } from './session';
 
 /** Runs `work` on a connection of its own, which ends with it. */
 export async function connected<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-  // A connection that is lost fails the query in flight; without a listener it would end the process as well.
-  client.on('error', () => undefined);
+  const client = new Session({ connectionString: url });
   try {
     await client.connect();
     return await work(client);

@@ -1,15 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Client } from 'pg';
-import { Database, guards } from './database';
-
-/** TypeORM listens to a connection only while it uses it: lost just before or after, it would end the process. */
-class WatchedClient extends Client {
-  constructor(...args: ConstructorParameters<typeof Client>) {
-    super(...args);
-    this.on('error', () => undefined);
-  }
-}
+import { Database, waitMs } from './database';
+import { Session } from './session';
 
 /** The connections to the one Postgres: TypeORM's for modules with plain state, {@link Database} for the kernel. */
 @Module({})
@@ -26,10 +18,8 @@ export class DatabaseModule {
           retryAttempts: 0,
           applicationName: 'orderloom/modules',
           poolSize: 10,
-          extra: {
-            Client: WatchedClient,
-            options: guards,
-          },
+          connectTimeoutMS: waitMs,
+          extra: { Client: Session },
         }),
       ],
       providers: [{ provide: Database, useFactory: () => new Database(url) }],

@@ -1,14 +1,12 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { Session, type SessionConfig } from './session';
+
+/** How long a caller waits for a connection, free or new, in ms. */
+export const waitMs = 10_000;
 
 /** Batches of appends that a process has on their way at once. */
 export const appendConnections = 2;
-
-/**
- * A process that stands still within a transaction keeps what it has locked: the log, or the checkpoint of a view. It is
- * thrown out before those who wait for it give up, and before its leases run out.
- */
-export const guards = '-c lock_timeout=10s -c idle_in_transaction_session_timeout=5s';
 
 /**
  * The kernel's connections, apart from TypeORM's: hot paths use named statements, and each kind of work has a pool of
@@ -28,27 +26,16 @@ export class Database implements OnApplicationShutdown {
   readonly relaxed: Pool;
 
   constructor(readonly url: string) {
-    const base: PoolConfig = {
-      connectionString: url,
-      connectionTimeoutMillis: 10_000,
-      allowExitOnIdle: false,
-      keepAlive: true,
-    };
-    this.pool = this.open({ ...base, max: 8, application_name: 'orderloom', options: guards });
-    this.appends = this.open({ ...base, max: appendConnections, application_name: 'orderloom/log', options: guards });
-    this.relaxed = this.open({
-      ...base,
-      max: 12,
-      application_name: 'orderloom/derived',
-      options: `${guards} -c synchronous_commit=off`,
-    });
+    this.pool = this.open({ max: 8, application_name: 'orderloom' });
+    this.appends = this.open({ max: appendConnections, application_name: 'orderloom/log' });
+    this.relaxed = this.open({ max: 12, application_name: 'orderloom/derived', relaxed: true });
   }
 
   /** One transaction on a connection of {@link relaxed}. */
   async relaxedTransaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.relaxed.connect();
+    // Only idle connections are watched by the pool: one that is lost in use must not go back to it.
     let broken: Error | undefined;
-    // Only idle connections are watched by the pool: lost in use and heard by nobody, this one would end the process.
     const lost = (error: Error) => (broken = error);
     client.on('error', lost);
     try {
@@ -57,7 +44,7 @@ export class Database implements OnApplicationShutdown {
       await client.query('commit');
       return result;
     } catch (error) {
-      await client.query('rollback').catch(lost);
+      if (!broken) await client.query('rollback').catch(lost);
       throw error;
     } finally {
       client.off('error', lost);
@@ -70,15 +57,19 @@ export class Database implements OnApplicationShutdown {
     await Promise.all([this.appends.end(), this.relaxed.end(), this.pool.end()]);
   }
 
-  private open(config: PoolConfig): Pool {
-    const pool = new Pool(config);
+  private open(config: PoolConfig & SessionConfig): Pool {
+    const pool = new Pool({
+      connectionString: this.url,
+      connectionTimeoutMillis: waitMs,
+      allowExitOnIdle: false,
+      Client: Session,
+      ...config,
+    } as PoolConfig);
     // An idle connection that breaks is replaced at its next use; without a listener it would end the process.
     pool.on('error', (error) => {
       // ended by us, and by a server that stops at the same moment
       if (!this.closing) this.logger.warn(`Idle connection lost: ${error.message}`);
     });
-    // Nor does the pool listen to one in use, and one that is handed out may be lost before its user can listen.
-    pool.on('connect', (client) => client.on('error', () => undefined));
     return pool;
   }
 }

@@ -25,7 +25,7 @@ import {
   type Queryable,
 } from './group-commit';
 import { type Snapshot, Snapshots } from './snapshots';
-import { currentSchemaVersion, toCurrent } from './upcasting';
+import { currentSchemaVersion, isCurrent, toCurrent } from './upcasting';
 
 export interface AppendOptions {
   /** Default `any`. */
@@ -56,6 +56,12 @@ export interface Announcement extends AppendOptions {
 type Work<R> = (manager: EntityManager) => Promise<{ result: R; announce: Announcement[] }>;
 
 export type CommittedListener = (events: readonly StoredEvent[]) => void;
+
+/** A place in the log, and which event stands there. */
+export interface LogPosition {
+  readonly position: number;
+  readonly id: string;
+}
 
 interface EventRow {
   position: string | number;
@@ -239,17 +245,24 @@ export class EventStore {
    * Events of these types behind `position`, up to and with `until`. Positions have no gaps, so a page can be named by its
    * two ends, and what does not concern the reader need not leave the server. For pages of thousands: column by column,
    * which takes half of what it takes to parse rows.
+   *
+   * @returns with the id of the event at `until`; undefined when the log does not reach so far
    */
-  async readTypes(types: readonly string[], position: number, until: number): Promise<StoredEvent[]> {
-    const { rows } = await this.database.pool.query<EventColumns>({
+  async readTypes(
+    types: readonly string[],
+    position: number,
+    until: number,
+  ): Promise<{ events: StoredEvent[]; lastId: string | undefined }> {
+    const { rows } = await this.database.pool.query<EventColumns & { last_id: string | null }>({
       name: 'event_store.types',
-      text: `select ${columns.map((column) => `json_agg(${column} order by position) as ${column}`).join(', ')}
+      text: `select ${columns.map((column) => `json_agg(${column} order by position) as ${column}`).join(', ')},
+               (select event_id from event_store.events where position = $2) as last_id
              from event_store.events where position > $1 and position <= $2 and event_type = any($3)`,
       values: [position, until, types],
     });
     const page = rows[0]!;
     // aggregates over nothing are null
-    return (page.position ?? []).map((position, nth) =>
+    const events = (page.position ?? []).map((position, nth) =>
       storedEvent({
         position,
         event_id: page.event_id[nth]!,
@@ -263,6 +276,7 @@ export class EventStore {
         recorded_at: new Date(page.recorded_at[nth]!),
       }),
     );
+    return { events, lastId: page.last_id ?? undefined };
   }
 
   /** The log from behind `position` on, of one type or one aggregate; for people, who may wait a little. */
@@ -278,6 +292,24 @@ export class EventStore {
       [position, filter.type ?? null, filter.aggregateId ?? null, limit],
     );
     return rows.map(storedEvent);
+  }
+
+  /** The newest event's position and id; undefined for an empty log. */
+  async newest(): Promise<LogPosition | undefined> {
+    const { rows } = await this.database.pool.query<{ position: string; event_id: string }>({
+      name: 'event_store.newest',
+      text: 'select position, event_id from event_store.events order by position desc limit 1',
+    });
+    return rows[0] && { position: Number(rows[0].position), id: rows[0].event_id };
+  }
+
+  /** Ids of the events at the positions from `from` to `to`, in order. */
+  async idsBetween(from: number, to: number): Promise<LogPosition[]> {
+    const { rows } = await this.database.pool.query<{ position: string; event_id: string }>(
+      'select position, event_id from event_store.events where position between $1 and $2 order by position',
+      [from, to],
+    );
+    return rows.map(({ position, event_id }) => ({ position: Number(position), id: event_id }));
   }
 
   /** Position of the newest event; 0 for an empty log. */
@@ -377,16 +409,27 @@ function queryable(manager: EntityManager): Queryable {
 }
 
 function storedEvent(row: EventRow): StoredEvent {
-  return {
+  const event = {
     id: row.event_id,
     aggregateId: row.aggregate_id,
     aggregateType: row.aggregate_type,
     eventType: row.event_type,
-    payload: toCurrent(row.event_type, row.schema_version, row.payload),
+    payload: row.payload,
     timestamp: row.recorded_at,
     version: row.version,
     position: Number(row.position),
     schemaVersion: row.schema_version,
     metadata: row.metadata,
   };
+  return isCurrent(row.event_type, row.schema_version) ? event : decodedWhenRead(event);
+}
+
+/** What cannot be decoded fails whoever wants its payload, and nobody else who reads the same page of the log. */
+function decodedWhenRead(event: StoredEvent): StoredEvent {
+  const { eventType, schemaVersion, payload } = event;
+  let current: StoredEvent['payload'] | undefined;
+  return Object.defineProperty(event, 'payload', {
+    enumerable: true,
+    get: () => (current ??= toCurrent(eventType, schemaVersion, payload)),
+  });
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import { isConnectionError, isContention } from '../database/errors';
+import { isInfrastructure } from '../fault';
 import { appendConnections } from '../database/database';
 import { OverloadError } from './errors';
 import type { Aggregate, ExpectedVersion } from './event';
@@ -54,6 +55,8 @@ export interface AppendStats {
   readonly outcomes: Record<AppendOutcome['status'] | 'failed' | 'refused', number>;
   /** Commands that have not been sent yet. */
   readonly queued: number;
+  /** For how long the oldest batch has been on its way, in ms; 0 when none is. */
+  readonly unansweredMs: number;
 }
 
 /** Hears of every batch that was answered, and how long that took without the wait in the queue. */
@@ -98,6 +101,11 @@ export class GroupCommit {
 
   get queued(): number {
     return this.queue.length;
+  }
+
+  get unansweredMs(): number {
+    const [oldest] = this.inFlight;
+    return oldest ? performance.now() - oldest.sentAt : 0;
   }
 
   append(append: Append): Promise<AppendOutcome> {
@@ -187,8 +195,8 @@ export class GroupCommit {
     try {
       outcomes = await this.write(batch.map((waiting) => waiting.append));
     } catch (error) {
-      // A lost server, or a log that stayed locked, says nothing against any of them.
-      if (batch.length === 1 || isConnectionError(error) || isContention(error)) {
+      // A lost or full server, or a log that stayed locked, says nothing against any of them.
+      if (batch.length === 1 || isInfrastructure(error)) {
         for (const waiting of batch) waiting.reject(error);
         this.outcomes.failed += batch.length;
         return;

@@ -17,13 +17,30 @@ export function currentSchemaVersion(eventType: string): number {
   return (upcasters.get(eventType)?.length ?? 0) + 1;
 }
 
-/** A stored payload in today's shape. */
+/** An event was written by a newer version of the program, whose shape this one does not know. */
+export class NewerSchemaError extends Error {
+  override readonly name = 'NewerSchemaError';
+  readonly retryAfterMs = 5000;
+
+  constructor(eventType: string, schemaVersion: number, known: number) {
+    super(
+      `An event ${eventType} has schema version ${schemaVersion}, and this process knows ${known}: ` +
+        'it takes a newer version of the program to read it',
+    );
+  }
+}
+
+export function isCurrent(eventType: string, schemaVersion: number): boolean {
+  return schemaVersion === currentSchemaVersion(eventType);
+}
+
+/** A stored payload in today's shape. @throws NewerSchemaError, and what an upcaster throws */
 export function toCurrent(
   eventType: string,
   schemaVersion: number,
   payload: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
-  const steps = upcasters.get(eventType);
-  if (!steps || schemaVersion > steps.length) return payload;
+  const steps = upcasters.get(eventType) ?? [];
+  if (schemaVersion > steps.length + 1) throw new NewerSchemaError(eventType, schemaVersion, steps.length + 1);
   return steps.slice(schemaVersion - 1).reduce((shape, step) => step(shape), payload);
 }

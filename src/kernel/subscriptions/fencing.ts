@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import type { LogPosition } from '../event-store/event-store';
 import type { Lease } from './leases';
 
 /** This worker was replaced while it was away: what it was about to write must not be written. */
@@ -10,18 +11,32 @@ export class Fenced extends Error {
   }
 }
 
+/** What a worker believes when it moves its checkpoint. */
+export interface Beliefs {
+  /** Where the checkpoint stands. A commit whose answer was lost, or a crash of the server, may have moved it. */
+  readonly from?: number;
+  /** An event at or behind the new position that the worker has seen. The log has another history when it is not there. */
+  readonly seen?: LogPosition;
+}
+
 /**
- * Moves the checkpoint, unless somebody else holds the lease by now: then the whole transaction is undone.
+ * Moves the checkpoint, unless somebody else holds the lease by now, or what the worker believes is not so: then the whole
+ * transaction is undone, and the worker starts from what is stored.
  *
- * With `from` also unless it stands elsewhere: a commit whose answer was lost has moved it already, and a crash of the
- * server takes commits that did not wait for the disk back. Either way the worker has to start from what is stored.
+ * @throws Fenced
  */
-export async function moveCheckpoint(client: PoolClient, lease: Lease, position: number, from?: number): Promise<void> {
+export async function moveCheckpoint(
+  client: PoolClient,
+  lease: Lease,
+  position: number,
+  { from, seen }: Beliefs = {},
+): Promise<void> {
   const moved = await client.query({
     name: 'subscriptions.checkpoint',
     text: `update subscriptions.checkpoints set position = $4, updated_at = clock_timestamp()
-           where name = $1 and segment = $2 and epoch = $3 and position = coalesce($5, position)`,
-    values: [lease.name, lease.segment, lease.epoch, position, from],
+           where name = $1 and segment = $2 and epoch = $3 and position = coalesce($5, position)
+             and ($6::bigint is null or exists (select from event_store.events where position = $6 and event_id = $7))`,
+    values: [lease.name, lease.segment, lease.epoch, position, from, seen?.position, seen?.id],
   });
   if (moved.rowCount === 0) throw new Fenced(lease.name);
 }

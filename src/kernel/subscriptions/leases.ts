@@ -1,6 +1,8 @@
 import { Logger } from '@nestjs/common';
-import { Client, type Notification } from 'pg';
+import type { Client, Notification } from 'pg';
+import { Session } from '../database/session';
 import { newId } from '../ids';
+import { RepeatedWarning } from '../repeated-warning';
 
 /** The right to run one segment of a subscription, for as long as the database agrees. */
 export interface Lease {
@@ -11,7 +13,18 @@ export interface Lease {
   readonly position: number;
 }
 
-export interface LeaseHolder {
+/**
+ * What this process can do for a subscription. Another version of the program may be able to do more: then it must leave
+ * the subscription alone, or events would be skipped, or written to a view in a shape that it no longer has.
+ */
+export interface Knowledge {
+  /** Of the view that its code makes; of a reaction, raised when it no longer handles a type of event. */
+  readonly version: number;
+  /** Types of the events that it handles, with the newest schema version of each that it can read. */
+  readonly events: Readonly<Record<string, number>>;
+}
+
+export interface LeaseHolder extends Knowledge {
   readonly name: string;
   readonly segment: number;
   claimed(lease: Lease): void;
@@ -19,11 +32,10 @@ export interface LeaseHolder {
 }
 
 /** What is in the table of a subscription before anybody runs it. */
-export interface SubscriptionEntry {
+export interface SubscriptionEntry extends Knowledge {
   readonly name: string;
   readonly kind: 'projection' | 'reaction';
   readonly segments: number;
-  readonly version: number;
 }
 
 /** The channel on which a process tells the others that it has committed something. */
@@ -41,6 +53,8 @@ export interface Notifications {
 
 const leaseSeconds = 10;
 const renewMs = 1000;
+/** A round that has no answer by then gets a new session, well before the leases run out. */
+const roundMs = 4000;
 
 // A session's backend_start is null for a role other than its own: whether it is the owner's session cannot be seen
 // then, and the end of the lease decides.
@@ -53,6 +67,10 @@ const mine = `owner = $1, lease_until = clock_timestamp() + interval '${leaseSec
 /** The one session that each process has for its leases. */
 export const sessions = `select pid from pg_stat_activity
   where datname = current_database() and application_name = 'orderloom/leases'`;
+
+/** True of a checkpoint c when the wanted w knows all that its subscription takes. */
+const known = `(w.version > c.version or w.version = c.version and not exists (
+  select from jsonb_each_text(c.events) e where coalesce((w.events ->> e.key)::int, 0) < e.value::int))`;
 
 interface ClaimRow {
   name: string;
@@ -70,6 +88,7 @@ const keyOf = ({ name, segment }: { name: string; segment: number }) => `${name}
  */
 export class Leases {
   private readonly logger = new Logger('Leases');
+  private readonly trouble = new RepeatedWarning(this.logger, 'Cannot renew leases, trying again');
   readonly owner = newId();
   private readonly holders = new Map<string, LeaseHolder>();
   /** What this process holds, and the epoch that it was claimed with. */
@@ -80,6 +99,9 @@ export class Leases {
   private timer: NodeJS.Timeout | undefined;
   private running: Promise<void> = Promise.resolve();
   private stopped = false;
+  private renewedAt = -Infinity;
+  /** Since when nobody has run a subscription that this process could run, in ms of `performance.now()`. */
+  private readonly unowned = new Map<string, number>();
 
   constructor(
     private readonly url: string,
@@ -87,25 +109,52 @@ export class Leases {
     private readonly notifications?: Notifications,
   ) {}
 
+  /** How long ago the database last took the renewal of the leases, in ms. */
+  get silentMs(): number {
+    return performance.now() - this.renewedAt;
+  }
+
   /**
-   * Enters the subscriptions that are new.
+   * Enters the subscriptions that are new, and what those need that are there already. Who ran one without knowing all of
+   * that loses it at once.
    *
    * @returns how many segments each has: what it first started with, since partitions cannot move while they flow
    */
   async register(entries: readonly SubscriptionEntry[]): Promise<Map<string, number>> {
     const client = await this.connection();
+    const wanted = JSON.stringify(entries);
     await client.query(
-      `insert into subscriptions.checkpoints (name, segment, kind, version)
-       select e.name, segment, e.kind, e.version
-       from jsonb_to_recordset($1) as e (name text, kind text, segments int, version int),
+      `insert into subscriptions.checkpoints (name, segment, kind, version, events)
+       select e.name, segment, e.kind, e.version, e.events
+       from jsonb_to_recordset($1) as e (name text, kind text, segments int, version int, events jsonb),
             generate_series(0, e.segments - 1) segment
        where not exists (select from subscriptions.checkpoints c where c.name = e.name)
        on conflict do nothing`,
-      [JSON.stringify(entries)],
+      [wanted],
     );
-    const { rows } = await client.query<{ name: string; segments: number }>(
-      'select name, count(*)::int as segments from subscriptions.checkpoints group by name',
+    // A view keeps its version until it is rebuilt. A reaction of a higher version replaces what was needed before it.
+    await client.query(
+      `update subscriptions.checkpoints c
+       set epoch = c.epoch + 1, owner = null, lease_until = null, retired_by = null, retired_at = null,
+           version = case c.kind when 'reaction' then w.version else c.version end,
+           events = case when c.kind = 'reaction' and w.version > c.version then w.events else (
+             select coalesce(jsonb_object_agg(k, greatest((c.events ->> k)::int, (w.events ->> k)::int)), '{}')
+             from jsonb_object_keys(c.events || w.events) k) end
+       from jsonb_to_recordset($1) as w (name text, version int, events jsonb)
+       where c.name = w.name and w.version >= c.version
+         and (c.kind = 'reaction' and w.version > c.version or c.retired_by is not null or exists (
+           select from jsonb_each_text(w.events) e where coalesce((c.events ->> e.key)::int, 0) < e.value::int))`,
+      [wanted],
     );
+    const { rows } = await client.query<{ name: string; segments: number; known: boolean }>(
+      `select c.name, count(*)::int as segments, bool_and(${known}) as known from subscriptions.checkpoints c
+       join jsonb_to_recordset($1) as w (name text, version int, events jsonb) on w.name = c.name group by c.name`,
+      [wanted],
+    );
+    const unknown = rows.filter((row) => !row.known).map((row) => row.name);
+    if (unknown.length > 0) {
+      this.logger.warn(`Left to processes with a newer version of the program: ${unknown.join(', ')}`);
+    }
     return new Map(rows.map((row) => [row.name, row.segments]));
   }
 
@@ -135,11 +184,25 @@ export class Leases {
     if (this.held.get(key) === lease.epoch) this.held.delete(key);
   }
 
+  /** Gives everything back, to be claimed anew: what this process knows of the log is not so. */
+  async startOver(): Promise<void> {
+    const client = await this.connection();
+    for (const key of this.held.keys()) this.holders.get(key)!.lost();
+    this.held.clear();
+    await client.query(
+      `update subscriptions.checkpoints set owner = null, lease_until = null, epoch = epoch + 1 where owner = $1`,
+      [this.owner],
+    );
+  }
+
   private schedule(): void {
     if (this.stopped) return;
     this.timer = setTimeout(() => {
       this.running = this.round()
-        .catch((error: Error) => this.logger.warn(`Cannot renew leases, trying again: ${error.message}`))
+        .then(
+          () => this.trouble.over(),
+          (error: unknown) => this.trouble.warn(error),
+        )
         .finally(() => this.schedule());
     }, renewMs);
   }
@@ -148,13 +211,15 @@ export class Leases {
     const client = await this.connection();
     await this.renew(client);
     if (!this.stopped) await this.claim(client);
+    await this.lookForUnowned(client);
+    this.renewedAt = performance.now();
   }
 
   /** Keeps what is ours, gives back what was paused or is more than our share, and learns what is not ours any more. */
   private async renew(client: Client): Promise<void> {
     const held = [...this.held.keys()].map((key) => this.holders.get(key)!);
     const { rows } = await client.query<{ name: string; segment: number }>(
-      `update subscriptions.checkpoints set ${mine} where owner = $1 and paused_by is null
+      `update subscriptions.checkpoints set ${mine} where owner = $1 and paused_by is null and retired_by is null
          and (name, segment) in (select * from unnest($2::text[], $3::int[])) returning name, segment`,
       [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
@@ -182,11 +247,15 @@ export class Leases {
     const { rows } = await client.query<ClaimRow>(
       `update subscriptions.checkpoints u set ${mine}, epoch = u.epoch + 1
        from (select c.name, c.segment from subscriptions.checkpoints c
-             where (c.name, c.segment) in (select * from unnest($2::text[], $3::int[]))
-               and c.paused_by is null and (c.owner = $1 or ${free})
-             for update skip locked) claim
+             join jsonb_to_recordset($2) as w (name text, segment int, version int, events jsonb)
+               on w.name = c.name and w.segment = c.segment
+             where c.paused_by is null and c.retired_by is null and ${known} and (c.owner = $1 or ${free})
+             for update of c skip locked) claim
        where u.name = claim.name and u.segment = claim.segment returning u.name, u.segment, u.epoch, u.position`,
-      [this.owner, wanted.map((holder) => holder.name), wanted.map((holder) => holder.segment)],
+      [
+        this.owner,
+        JSON.stringify(wanted.map(({ name, segment, version, events }) => ({ name, segment, version, events }))),
+      ],
     );
     for (const row of rows) {
       const { name, segment } = row;
@@ -194,6 +263,29 @@ export class Leases {
       this.held.set(keyOf(row), epoch);
       this.holders.get(keyOf(row))?.claimed({ name, segment, epoch, position: Number(row.position) });
     }
+  }
+
+  /** What was not claimed has an owner as a rule; without one, somebody has to know. */
+  private async lookForUnowned(client: Client): Promise<void> {
+    const others = [...this.holders.values()].filter((holder) => !this.held.has(keyOf(holder)));
+    const { rows } =
+      others.length === 0
+        ? { rows: [] }
+        : await client.query<{ name: string }>(
+            `select distinct name from subscriptions.checkpoints c
+             where name = any($1) and (c.owner is null or c.lease_until < clock_timestamp())
+               and paused_by is null and retired_by is null`,
+            [others.map(({ name }) => name)],
+          );
+    const names = new Set(rows.map(({ name }) => name));
+    for (const name of this.unowned.keys()) if (!names.has(name)) this.unowned.delete(name);
+    for (const name of names) if (!this.unowned.has(name)) this.unowned.set(name, performance.now());
+  }
+
+  /** Subscriptions that this process knows and that nobody has run for longer than `ms`, though nobody stopped them. */
+  unownedFor(ms: number): string[] {
+    const now = performance.now();
+    return [...this.unowned].filter(([, since]) => now - since > ms).map(([name]) => name);
   }
 
   private countHeld(name: string): number {
@@ -224,12 +316,11 @@ export class Leases {
   /** A session of its own, for as long as the process lives: its presence on the server vouches for the owner. */
   private async connection(): Promise<Client> {
     if (this.client) return this.client;
-    const client = new Client({
+    const client = new Session({
       connectionString: this.url,
       application_name: 'orderloom/leases',
       connectionTimeoutMillis: 5000,
-      query_timeout: 5000,
-      keepAlive: true,
+      query_timeout: roundMs,
     });
     const drop = () => {
       if (this.client !== client) return;
@@ -244,9 +335,14 @@ export class Leases {
       else if (payload !== this.owner) this.notifications?.committed();
     });
     await client.connect();
-    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
-    this.pid = rows[0]!.pid;
-    if (this.notifications) await client.query(`listen ${newsChannel}; listen ${seenChannel}`);
-    return (this.client = client);
+    try {
+      const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+      if (this.notifications) await client.query(`listen ${newsChannel}; listen ${seenChannel}`);
+      this.pid = rows[0]!.pid;
+      return (this.client = client);
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw error;
+    }
   }
 }

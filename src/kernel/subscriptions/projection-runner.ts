@@ -1,10 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { PoolClient } from 'pg';
 import type { StoredEvent } from '../event-store/event';
+import type { LogPosition } from '../event-store/event-store';
+import { faultOf, messageOf } from '../fault';
+import { within } from '../time-limit';
 import type { OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
-import type { Projection } from './projection';
+import type { Projection, ProjectionMetadata } from './projection';
 import type { LogPage } from './log-tail';
 import { Runner, type RunnerDependencies, type Share } from './runner';
 
@@ -16,10 +19,13 @@ const idleSaveMs = 50;
 /** Feeds one projection from the log. */
 export class ProjectionRunner extends Runner {
   readonly kind = 'projection';
+  readonly version: number;
   protected readonly types: ReadonlySet<string>;
+  /** The newest event that this worker has read up to. */
+  private seen: LogPosition | undefined;
 
   constructor(
-    name: string,
+    { name, version }: Pick<ProjectionMetadata, 'name' | 'version'>,
     protected readonly projection: Projection,
     share: Share,
     deps: RunnerDependencies,
@@ -27,6 +33,7 @@ export class ProjectionRunner extends Runner {
     protected readonly table: string = projection.table,
   ) {
     super(name, share, deps);
+    this.version = version;
     this.types = new Set(projection.eventTypes);
   }
 
@@ -45,6 +52,7 @@ export class ProjectionRunner extends Runner {
     /** A batch up to here failed as a whole: somewhere before it, or at it, is the guilty event. */
     let suspect = 0;
     let saved = lease.position;
+    this.seen = undefined;
     /** The page behind the one in hand, read while that is applied. */
     let ahead: { after: number; limit: number; page: Promise<LogPage> } | undefined;
     const next = (after: number, limit: number) => {
@@ -57,7 +65,8 @@ export class ProjectionRunner extends Runner {
         replays.delete(partition);
         await this.replay(lease, partition);
       }
-      const { events, last } = await next(this.position, limit);
+      const { events, last, lastId } = await next(this.position, limit);
+      if (lastId !== undefined) this.seen = { position: last, id: lastId };
       if (last === this.position) {
         if (await this.caughtUp(lease)) {
           abort.abort();
@@ -92,7 +101,7 @@ export class ProjectionRunner extends Runner {
         if (error instanceof Fenced) throw error;
         if (this.isHeldAgainst(relevant, error)) {
           attempt++;
-          this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${(error as Error).message}`);
+          this.logger.warn(`Events up to ${last} failed (try ${attempt}): ${messageOf(error)}`);
         }
         if (attempt < retry.attempts || relevant.length === 0) {
           await this.backOff(++pauses, error, signal);
@@ -116,7 +125,7 @@ export class ProjectionRunner extends Runner {
   /** @returns false while the events only wait for something that is not ready */
   private isHeldAgainst(events: readonly StoredEvent[], error: unknown): boolean {
     const fault = faultOf(error);
-    if (fault === 'event' || fault === 'permanent') {
+    if (fault !== 'infrastructure' && fault !== 'patience') {
       this.waits.end(events);
       return true;
     }
@@ -136,7 +145,7 @@ export class ProjectionRunner extends Runner {
   protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
     await this.deps.database.relaxedTransaction(async (client) => {
       await assertLease(client, lease);
-      await this.projection.project([event], client, this.table);
+      await this.project(client, [event]);
       await this.letters.replayed(client, letter);
     });
   }
@@ -145,7 +154,9 @@ export class ProjectionRunner extends Runner {
   private async save(lease: Lease, saved: number): Promise<number> {
     const { position } = this;
     try {
-      await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position, saved));
+      await this.deps.database.relaxedTransaction((client) =>
+        moveCheckpoint(client, lease, position, { from: saved, seen: this.seen }),
+      );
       return position;
     } catch (error) {
       if (error instanceof Fenced) throw error;
@@ -154,13 +165,18 @@ export class ProjectionRunner extends Runner {
   }
 
   private async apply(lease: Lease, relevant: readonly StoredEvent[], saved: number, last: number): Promise<void> {
-    const parked = (event: StoredEvent) => this.letters.parked.has(this.partitionOf(event));
+    const parked = (event: StoredEvent) => this.letters.parked.has(this.partition(event));
     const flowing = relevant.filter((event) => !parked(event));
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, last, saved);
-      for (const event of relevant) if (parked(event)) await this.letters.put(client, event, this.partitionOf(event));
-      if (flowing.length > 0) await this.projection.project(flowing, client, this.table);
+      await moveCheckpoint(client, lease, last, { from: saved, seen: this.seen });
+      for (const event of relevant) if (parked(event)) await this.letters.put(client, event, this.partition(event));
+      if (flowing.length > 0) await this.project(client, flowing);
     });
+  }
+
+  private project(client: PoolClient, events: readonly StoredEvent[]): Promise<void> {
+    const what = `${this.name} with the events up to ${events.at(-1)!.position}`;
+    return within(this.deps.retry.deliveryMs, what, () => this.projection.project(events, client, this.table));
   }
 
   private async bury(
@@ -169,9 +185,9 @@ export class ProjectionRunner extends Runner {
     saved: number,
     failure: { error: unknown; attempts: number },
   ): Promise<void> {
-    const partition = this.partitionOf(event);
+    const partition = this.partition(event);
     await this.deps.database.relaxedTransaction(async (client) => {
-      await moveCheckpoint(client, lease, event.position, saved);
+      await moveCheckpoint(client, lease, event.position, { from: saved, seen: this.seen });
       await this.letters.put(client, event, partition, failure);
     });
     this.letters.parked.add(partition);

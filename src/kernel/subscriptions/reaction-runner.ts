@@ -1,8 +1,11 @@
 import { ExecutionContext, runInContext } from '../context';
 import type { StoredEvent } from '../event-store/event';
+import type { LogPosition } from '../event-store/event-store';
+import { faultOf, messageOf } from '../fault';
 import { deriveId } from '../ids';
+import { RepeatedWarning } from '../repeated-warning';
+import { within } from '../time-limit';
 import type { OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
 import type { Handler, ReactionMetadata } from './reaction';
@@ -19,7 +22,10 @@ const saveEveryMs = 100;
  */
 export class ReactionRunner extends Runner {
   readonly kind = 'reaction';
+  readonly version: number;
   protected readonly types: ReadonlySet<string>;
+  /** The newest event that this worker has read up to. */
+  private seen: LogPosition | undefined;
 
   constructor(
     private readonly metadata: ReactionMetadata,
@@ -28,6 +34,7 @@ export class ReactionRunner extends Runner {
     deps: RunnerDependencies,
   ) {
     super(metadata.name, share, deps);
+    this.version = metadata.version;
     this.types = new Set(metadata.events.keys());
   }
 
@@ -37,11 +44,12 @@ export class ReactionRunner extends Runner {
     const inHand = new Set<number>();
     const chains = new Map<string, Promise<void>>();
     let read = lease.position;
-    let failure: Error | undefined;
+    this.seen = undefined;
+    let failure: { readonly error: unknown } | undefined;
     let wake = () => {};
     signal.addEventListener('abort', () => wake(), { once: true });
-    const fail = (error: Error) => {
-      failure ??= error;
+    const fail = (error: unknown) => {
+      failure ??= { error };
       abort.abort();
     };
     const saver = this.saver(lease, fail);
@@ -65,13 +73,13 @@ export class ReactionRunner extends Runner {
     const polling = this.pollReplays((partition) => enqueue(partition, () => this.replay(lease, partition)), signal);
 
     while (!signal.aborted) {
-      const { events, last } = await this.read(read, page, signal);
+      const { events, last, lastId } = await this.read(read, page, signal);
+      if (lastId !== undefined) this.seen = { position: last, id: lastId };
       if (last === read) {
         const news = this.deps.tail.wait(read, signal);
         // also woken by whatever ends: not to wait for news a second time beside the first
-        while (this.deps.tail.head <= read && !signal.aborted) {
-          await Promise.race([news, new Promise<void>((resolve) => (wake = resolve))]);
-        }
+        do await Promise.race([news, new Promise<void>((resolve) => (wake = resolve))]);
+        while (!this.deps.tail.hasNews(read) && !signal.aborted);
         continue;
       }
       for (const event of events) {
@@ -82,7 +90,7 @@ export class ReactionRunner extends Runner {
         read = event.position;
         if (!this.isMine(event)) continue;
         inHand.add(event.position);
-        const partition = this.partitionOf(event);
+        const partition = this.partition(event);
         enqueue(partition, async () => {
           if (!(await this.handle(lease, event, partition, signal))) return;
           inHand.delete(event.position);
@@ -95,7 +103,7 @@ export class ReactionRunner extends Runner {
     }
     await Promise.all([...chains.values(), polling]);
     await saver.stop();
-    if (failure !== undefined) throw failure;
+    if (failure) throw failure.error;
   }
 
   protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
@@ -150,7 +158,7 @@ export class ReactionRunner extends Runner {
     this.waits.end([event]);
     const { eventType, position, metadata } = event;
     this.logger.warn(
-      `${eventType} at ${position} failed (try ${attempt}), trace ${metadata.correlationId}: ${(error as Error).message}`,
+      `${eventType} at ${position} failed (try ${attempt}), trace ${metadata.correlationId}: ${messageOf(error)}`,
     );
     return fault === 'permanent' || attempt >= attempts;
   }
@@ -164,7 +172,10 @@ export class ReactionRunner extends Runner {
       event.metadata.correlationId,
       event.id,
     );
-    await runInContext(context, async () => this.handler.handle(message));
+    const what = `${this.name} with ${event.eventType} at ${event.position}`;
+    await within(this.deps.retry.deliveryMs, what, () =>
+      runInContext(context, async () => this.handler.handle(message)),
+    );
   }
 
   private async bury(
@@ -186,7 +197,8 @@ export class ReactionRunner extends Runner {
   }
 
   /** Writes the checkpoint a moment after it moved: many events share one write, and a crash repeats a few. */
-  private saver(lease: Lease, fail: (error: Fenced) => void) {
+  private saver(lease: Lease, fail: (error: unknown) => void) {
+    const trouble = new RepeatedWarning(this.logger, 'Cannot write the checkpoint, trying again');
     let saved = lease.position;
     let timer: NodeJS.Timeout | undefined;
     let writing: Promise<void> = Promise.resolve();
@@ -196,12 +208,14 @@ export class ReactionRunner extends Runner {
       const position = this.position;
       if (position === saved) return;
       try {
-        await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position));
+        const beliefs = { from: saved, seen: this.seen };
+        await this.deps.database.relaxedTransaction((client) => moveCheckpoint(client, lease, position, beliefs));
         saved = position;
+        trouble.over();
       } catch (error) {
         if (error instanceof Fenced) fail(error);
         else {
-          this.logger.warn(`Cannot write the checkpoint, trying again: ${(error as Error).message}`);
+          trouble.warn(error);
           touch();
         }
       }

@@ -12,9 +12,15 @@ export interface ReactionOptions {
   readonly partitionBy?: string;
   /** Shares that several processes can run side by side; settled when it first starts. Default: 1. */
   readonly segments?: number;
+  /**
+   * Raised when it no longer handles a type of event that it handled before; 1. Otherwise processes that do not handle that
+   * type leave the reaction to those that do.
+   */
+  readonly version?: number;
 }
 
 export interface ReactionMetadata extends ReactionOptions {
+  readonly version: number;
   readonly events: ReadonlyMap<string, EventClass>;
 }
 
@@ -31,6 +37,7 @@ export const REACTION = 'kernel:reaction';
  */
 export function Reaction(options: ReactionOptions, ...events: [EventClass, ...EventClass[]]): ClassDecorator {
   const metadata: ReactionMetadata = {
+    version: 1,
     ...options,
     events: new Map(events.map((event) => [eventTypeOf(event), event])),
   };

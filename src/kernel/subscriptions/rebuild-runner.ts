@@ -22,7 +22,8 @@ export class RebuildRunner extends ProjectionRunner {
     projection: Projection,
     deps: RunnerDependencies,
   ) {
-    super(rebuildOf(metadata.name), projection, { segment: 0, segments: 1 }, deps, shadowOf(projection.table));
+    const building = { name: rebuildOf(metadata.name), version: metadata.version };
+    super(building, projection, { segment: 0, segments: 1 }, deps, shadowOf(projection.table));
   }
 
   protected override async run(lease: Lease, abort: AbortController): Promise<void> {
@@ -88,7 +89,7 @@ export class RebuildRunner extends ProjectionRunner {
     const events = await this.deps.store.readLog(this.position, page);
     if ((events.at(-1)?.position ?? 0) < target) return false;
     const relevant = events.filter((event) => event.position <= target && this.types.has(event.eventType));
-    if (relevant.some((event) => this.letters.parked.has(this.partitionOf(event)))) return false;
+    if (relevant.some((event) => this.letters.parked.has(this.partition(event)))) return false;
     if (relevant.length > 0) await this.projection.project(relevant, client, this.table);
     return true;
   }

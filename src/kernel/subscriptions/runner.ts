@@ -4,9 +4,11 @@ import { Logger } from '@nestjs/common';
 import type { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
 import type { EventStore } from '../event-store/event-store';
+import { currentSchemaVersion } from '../event-store/upcasting';
 import { retryAfterMs } from '../resilience/retry-after';
 import { DeadLetterBox, type OpenLetter } from './dead-letter-box';
-import { faultOf } from './fault';
+import { faultOf, messageOf } from '../fault';
+import { RepeatedWarning } from '../repeated-warning';
 import { Fenced } from './fencing';
 import type { Lease, LeaseHolder } from './leases';
 import type { LogPage, LogTail } from './log-tail';
@@ -23,6 +25,8 @@ export interface RetryOptions {
    * letter. Counted in memory by the process that runs the subscription, so it starts at zero after a restart.
    */
   readonly patienceMs: number;
+  /** How long a handler may take for one event, in ms. One that does not settle has failed. */
+  readonly deliveryMs: number;
 }
 
 export interface RunnerDependencies {
@@ -45,11 +49,14 @@ export interface Share {
 /** What all durable readers of the log have in common: running while they hold the lease, retrying, being waited for. */
 export abstract class Runner implements LeaseHolder {
   abstract readonly kind: 'projection' | 'reaction';
+  abstract readonly version: number;
   readonly segment: number;
   private readonly segments: number;
   private handled = 0;
   private retried = 0;
   protected readonly logger: Logger;
+  private readonly unreadable: RepeatedWarning;
+  private readonly unfit: RepeatedWarning;
   protected readonly letters: DeadLetterBox;
   protected readonly waits: Waiting;
   protected lease: Lease | undefined;
@@ -57,6 +64,8 @@ export abstract class Runner implements LeaseHolder {
   private abort = new AbortController();
   private running: Promise<void> = Promise.resolve();
   private done = 0;
+  /** When it last got on, or tried to, in ms of `performance.now()`. */
+  private activeAt = 0;
   private stopped = false;
 
   constructor(
@@ -67,8 +76,14 @@ export abstract class Runner implements LeaseHolder {
     this.segment = segment;
     this.segments = segments;
     this.logger = new Logger(`Subscription ${name}${segments > 1 ? `#${segment}` : ''}`);
+    this.unreadable = new RepeatedWarning(this.logger, 'Cannot read the log, trying again');
+    this.unfit = new RepeatedWarning(this.logger, 'Stopped, and will be claimed anew');
     this.letters = new DeadLetterBox(deps.database, name);
     this.waits = new Waiting(this.logger);
+  }
+
+  get events(): Readonly<Record<string, number>> {
+    return schemaVersions(this.types);
   }
 
   /** True while this process runs the subscription. */
@@ -89,6 +104,16 @@ export abstract class Runner implements LeaseHolder {
   /** Events in hand that wait for the database or for a target that is not ready. */
   get waiting(): number {
     return this.waits.count;
+  }
+
+  /**
+   * For how long, in ms, this process has not got on with what is there to do: it waits for the database, or has neither
+   * handled nor tried anything. A target outside that asks for patience is no such reason.
+   */
+  get stalledMs(): number {
+    if (!this.active || !this.deps.tail.hasNews(this.done)) return 0;
+    const { infrastructureMs, count } = this.waits;
+    return count > 0 ? infrastructureMs : performance.now() - this.activeAt;
   }
 
   /** Everything up to here has been handled for good. */
@@ -126,8 +151,17 @@ export abstract class Runner implements LeaseHolder {
   /** Types of the events that it handles. */
   protected abstract get types(): ReadonlySet<string>;
 
-  /** What events are kept in order with, and parked with. */
+  /** What events are kept in order with, and parked with. May throw for an event that cannot be decoded. */
   protected abstract partitionOf(event: StoredEvent): string;
+
+  /** The same; of an event that cannot be decoded, its aggregate. */
+  protected partition(event: StoredEvent): string {
+    try {
+      return this.partitionOf(event);
+    } catch {
+      return event.aggregateId;
+    }
+  }
 
   /** Reads on until told to stop; throws only what makes this worker unfit to go on. */
   protected abstract run(lease: Lease, abort: AbortController): Promise<void>;
@@ -137,19 +171,22 @@ export abstract class Runner implements LeaseHolder {
 
   /** True for events of this worker's share of the partitions. */
   protected isMine(event: StoredEvent): boolean {
-    return this.segments === 1 || this.hasPartition(this.partitionOf(event));
+    return this.segments === 1 || this.hasPartition(this.partition(event));
   }
 
   protected tally(events: number): void {
     this.handled += events;
+    this.activeAt = performance.now();
   }
 
   /** What concerns this subscription of the log behind `after`; nothing, after a pause, while it cannot be read. */
   protected async read(after: number, limit: number, signal: AbortSignal): Promise<LogPage> {
     try {
-      return await this.deps.tail.read(this.types, after, limit);
+      const page = await this.deps.tail.read(this.types, after, limit);
+      this.unreadable.over();
+      return page;
     } catch (error) {
-      this.logger.warn(`Cannot read the log, trying again: ${(error as Error).message}`);
+      this.unreadable.warn(error);
       await this.backOff(4, error, signal);
       return { events: [], last: after };
     }
@@ -157,6 +194,7 @@ export abstract class Runner implements LeaseHolder {
 
   protected advance(position: number): void {
     this.done = position;
+    this.activeAt = performance.now();
     for (const waiter of this.waiters) {
       if (waiter.position > position) continue;
       this.waiters.delete(waiter);
@@ -170,6 +208,7 @@ export abstract class Runner implements LeaseHolder {
    */
   protected async backOff(attempt: number, error: unknown, signal: AbortSignal): Promise<void> {
     this.retried++;
+    this.activeAt = performance.now();
     const { backoffMs, maxBackoffMs } = this.deps.retry;
     const ceiling = Math.min(backoffMs * 2 ** Math.min(attempt - 1, 20), maxBackoffMs);
     const ms = Math.min(retryAfterMs(error) ?? ceiling, maxBackoffMs) * (0.5 + Math.random() / 2);
@@ -184,7 +223,7 @@ export abstract class Runner implements LeaseHolder {
         await this.redeliver(lease, event!, letter);
       } catch (error) {
         if (error instanceof Fenced) throw error;
-        this.logger.warn(`Replay of event ${letter.position} failed again: ${(error as Error).message}`);
+        this.logger.warn(`Replay of event ${letter.position} failed again: ${messageOf(error)}`);
         const fault = faultOf(error);
         // The request stands, and is tried again at the next look.
         if (fault === 'infrastructure' || fault === 'patience') return;
@@ -206,7 +245,7 @@ export abstract class Runner implements LeaseHolder {
           if (!waiting.has(partition) && this.hasPartition(partition)) due(partition);
         }
       } catch (error) {
-        this.logger.warn(`Cannot look for replays: ${(error as Error).message}`);
+        this.logger.warn(`Cannot look for replays: ${messageOf(error)}`);
       }
     }
   }
@@ -224,8 +263,11 @@ export abstract class Runner implements LeaseHolder {
       this.advance(lease.position);
       await this.run(lease, abort);
     } catch (error) {
-      if (error instanceof Fenced) this.logger.log(error.message);
-      else this.logger.error(`Stopped, and will be claimed anew: ${(error as Error).stack}`);
+      if (error instanceof Fenced) {
+        this.logger.log(error.message);
+        // perhaps it was not replaced, but the log has changed
+        this.deps.tail.poke();
+      } else this.unfit.warn(error);
       this.deps.forget(lease);
     } finally {
       // also when it failed: nothing of it may act under the old lease
@@ -234,6 +276,11 @@ export abstract class Runner implements LeaseHolder {
       this.lease = undefined;
     }
   }
+}
+
+/** The newest schema version of each type that this program can read. */
+export function schemaVersions(types: Iterable<string>): Record<string, number> {
+  return Object.fromEntries([...types].map((type) => [type, currentSchemaVersion(type)]));
 }
 
 /** FNV-1a: any hash does that spreads ids evenly and is the same in every process. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type BeforeApplicationShutdown,
   Inject,
@@ -13,13 +14,14 @@ import type { StoredEvent } from '../event-store/event';
 import { EventStore } from '../event-store/event-store';
 import { Followers } from './followers';
 import { Leases, newsChannel, type SubscriptionEntry } from './leases';
-import { LogTail } from './log-tail';
+import { LogHistory } from './log-history';
+import { LogTail, type LostEvents } from './log-tail';
 import { PROJECTION, type Projection, type ProjectionMetadata } from './projection';
 import { ProjectionRunner } from './projection-runner';
 import { REACTION, type Handler, type ReactionMetadata } from './reaction';
 import { ReactionRunner } from './reaction-runner';
 import { RebuildRunner, rebuildOf } from './rebuild-runner';
-import type { RetryOptions, Runner, RunnerDependencies, Share } from './runner';
+import { type RetryOptions, type Runner, type RunnerDependencies, schemaVersions, type Share } from './runner';
 
 export const RETRY_OPTIONS = Symbol('subscriptions.retry');
 export const NOTIFY = Symbol('subscriptions.notify');
@@ -29,6 +31,7 @@ export const defaultRetry: RetryOptions = {
   backoffMs: 50,
   maxBackoffMs: 5000,
   patienceMs: 24 * 3_600_000,
+  deliveryMs: 30_000,
 };
 
 /** How long a caller waits for the views to show what it wrote, in ms. */
@@ -52,6 +55,7 @@ export interface SubscriptionStatus {
   readonly waiting: number;
   readonly owner: string | null;
   readonly pausedBy: string | null;
+  readonly retiredBy: string | null;
   readonly deadLetters: number;
   readonly parkedPartitions: number;
   readonly updatedAt: Date;
@@ -66,6 +70,12 @@ export interface SubscriptionWork {
   readonly retries: number;
   readonly waiting: number;
 }
+
+/** How long something may stand still before this process is not ready, in ms. */
+const notReadyAfterMs = { database: 5000, subscription: 15_000 };
+/** How long what is in hand may take at shutdown before the leases are given back all the same, in ms. */
+const drainMs = 5000;
+const remindMs = 60_000;
 
 /** Commits within this time are one piece of news to the other processes, in ms. */
 const newsEveryMs = 5;
@@ -85,7 +95,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   private readonly followers: Followers;
   private readonly rates = new Map<Runner, { at: number; count: number; rate: number }>();
   private news: NodeJS.Timeout | undefined;
-  private sampling: NodeJS.Timeout | undefined;
+  private readonly timers: NodeJS.Timeout[] = [];
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -93,8 +103,9 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     private readonly store: EventStore,
     @Inject(RETRY_OPTIONS) private readonly retry: RetryOptions,
     @Inject(NOTIFY) notify: boolean,
+    private readonly history: LogHistory,
   ) {
-    this.tail = new LogTail(store, notify ? () => this.tell() : undefined);
+    this.tail = new LogTail(store, notify ? () => this.tell() : undefined, (lost) => this.lost(lost));
     this.leases = new Leases(
       database.url,
       notify
@@ -115,17 +126,25 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       for (let segment = 0; segment < count; segment++) this.runners.push(run({ segment, segments: count }));
     }
     await this.rebuildOutdated();
+    await this.correctCheckpoints();
     await this.tail.start();
     await this.leases.start([...this.runners, ...this.rebuilds]);
-    this.sampling = setInterval(() => this.sample(), rateWindowMs / 2);
-    this.sampling.unref();
+    this.timers.push(
+      setInterval(() => this.sample(), rateWindowMs / 2).unref(),
+      setInterval(() => void this.remind(), remindMs).unref(),
+    );
   }
 
-  /** Before, since on shutdown the connections close, which finishing what is in hand needs. */
+  /**
+   * Before, since on shutdown the connections close, which finishing what is in hand needs. The leases are given back as
+   * soon as it is finished, or after a moment: others go on with what does not end here.
+   */
   async beforeApplicationShutdown(): Promise<void> {
-    clearInterval(this.sampling);
-    await Promise.all([...this.runners, ...this.rebuilds].map((runner) => runner.stop()));
+    for (const timer of this.timers) clearInterval(timer);
+    const finished = Promise.all([...this.runners, ...this.rebuilds].map((runner) => runner.stop()));
+    await Promise.race([finished, delay(drainMs, undefined, { ref: false })]);
     await this.leases.stop();
+    await finished;
     await this.tail.stop();
     clearTimeout(this.news);
   }
@@ -203,10 +222,31 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
+  /**
+   * What keeps this process from doing its work: part by part, with the reason. Asks nobody, so it answers at once also
+   * while the database is away.
+   */
+  obstacles(): ReadonlyMap<string, string> {
+    const found = new Map<string, string>();
+    const { database, subscription } = notReadyAfterMs;
+    const seconds = (ms: number) => `${Number.isFinite(ms) ? Math.round(ms / 1000) : 'many'} s`;
+    const { silentMs } = this.leases;
+    if (silentMs > database) found.set('leases', `not renewed for ${seconds(silentMs)}: the database takes no writes`);
+    const { behindMs } = this.tail;
+    const { unansweredMs } = this.store.appendStats;
+    if (behindMs > database) found.set('log', `not read for ${seconds(behindMs)}`);
+    else if (unansweredMs > database) found.set('log', `has not answered an append for ${seconds(unansweredMs)}`);
+    for (const { name, stalledMs } of [...this.runners, ...this.rebuilds]) {
+      if (stalledMs > subscription) found.set(name, `stands still for ${seconds(stalledMs)}`);
+    }
+    for (const name of this.leases.unownedFor(subscription)) found.set(name, 'is run by no process');
+    return found;
+  }
+
   async status(): Promise<SubscriptionStatus[]> {
-    const { rows } = await this.database.pool.query<SubscriptionStatus>(
+    const { rows } = await this.database.pool.query<SubscriptionStatus & { readonly head: number }>(
       `select c.name, c.segment::int as segment, c.kind, c.position::float8 as position, c.owner, c.paused_by as "pausedBy",
-              c.updated_at as "updatedAt", (head.position - c.position)::float8 as lag,
+              c.retired_by as "retiredBy", c.updated_at as "updatedAt", greatest(head.position - c.position, 0)::float8 as lag, head.position::float8 as head,
               coalesce((select extract(epoch from clock_timestamp() - e.recorded_at) from event_store.events e
                         where e.position = c.position + 1), 0)::float8 as "lagSeconds",
               0::float8 as "ratePerSecond", 0 as handled, 0 as retries, 0 as waiting,
@@ -219,7 +259,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
        order by c.name, c.segment`,
     );
     // The stored checkpoint trails the worker's own by design; what this process runs, it knows better.
-    return rows.map((row) => {
+    return rows.map(({ head, ...row }) => {
       const runner = [...this.runners, ...this.rebuilds].find(
         ({ name, segment }) => name === row.name && segment === row.segment,
       );
@@ -228,7 +268,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       const work = { handled, retries, waiting };
       if (!runner.active) return { ...row, ...work };
       const position = Math.max(row.position, runner.position);
-      const lag = Math.max(0, this.tail.head - position);
+      const lag = Math.max(0, head - position);
       const ratePerSecond = this.rates.get(runner)?.rate ?? 0;
       return { ...row, position, lag, lagSeconds: lag === 0 ? 0 : row.lagSeconds, ratePerSecond, ...work };
     });
@@ -255,6 +295,28 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   /** @throws DomainError `subscription-unknown` */
   resume(name: string, by: string): Promise<void> {
     return this.setPaused(name, null, by);
+  }
+
+  /**
+   * Ends a subscription that no program handles any more: its lag is no reason for an alert from then on. A program that
+   * does handle it takes it up again, from where it stood.
+   *
+   * @throws DomainError `subscription-unknown`; `subscription-in-use` (conflict) while a process runs it
+   */
+  async retire(name: string, by: string): Promise<void> {
+    const { rows } = await this.database.pool.query<{ retired: boolean }>(
+      `with retired as (
+         update subscriptions.checkpoints set retired_by = $2, retired_at = clock_timestamp(), owner = null, lease_until = null
+         where name = $1 and name <> all($3) and coalesce(lease_until, '-infinity') < clock_timestamp() returning 1)
+       select exists (select from retired) as retired from subscriptions.checkpoints where name = $1`,
+      [name, by, this.runners.map((runner) => runner.name)],
+    );
+    if (rows.length === 0) throw unknownSubscription(name);
+    if (!rows[0]!.retired) {
+      const detail = `A process handles ${name}: only what no program handles any more can be retired.`;
+      throw new DomainError('conflict', 'subscription-in-use', detail);
+    }
+    this.logger.log(`${name} retired by ${by}`);
   }
 
   /**
@@ -285,6 +347,36 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     this.logger.log(`${name} ${pausedBy === null ? 'resumed' : 'paused'} by ${by}`);
   }
 
+  /** Stops all work that relies on events that are gone, and has it begin anew from what is stored. */
+  private async lost(lost: LostEvents): Promise<void> {
+    await this.leases.startOver();
+    if (await this.history.record(lost, this.leases.owner)) {
+      this.logger.error(
+        `The log has lost the events ${lost.from} to ${lost.to}, as after a failover that lost commits or a restored ` +
+          'backup. Subscriptions begin anew from their stored checkpoints. See GET /v1/operations/history-changes.',
+      );
+    }
+    await this.correctCheckpoints();
+  }
+
+  /** A log that was restored without its checkpoints, or the other way round. */
+  private async correctCheckpoints(): Promise<void> {
+    const { reactions, views } = await this.history.correctCheckpoints();
+    if (reactions.length > 0) this.logger.error(`Set back to the end of the log: ${reactions.join(', ')}`);
+    for (const name of views.filter((view) => this.projections.has(view))) {
+      this.logger.error(`${name} shows more than the log has, and is built anew`);
+      await this.rebuild(name);
+    }
+  }
+
+  private async remind(): Promise<void> {
+    const count = await this.history.unacknowledged().catch(() => 0);
+    if (count === 0) return;
+    this.logger.error(
+      `The log has lost events (${count} times): look at GET /v1/operations/history-changes, and acknowledge them there`,
+    );
+  }
+
   /** The code makes another view of the same events than the one that is stored. */
   private async rebuildOutdated(): Promise<void> {
     for (const { name, version } of this.projections.values()) {
@@ -313,15 +405,22 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
       if (reaction) {
         this.assertNew(reaction.name);
         this.reactions.add(reaction.name);
-        const entry = { name: reaction.name, kind: 'reaction' as const, segments: reaction.segments ?? 1, version: 1 };
+        const { name, version, segments = 1 } = reaction;
+        const entry = {
+          name,
+          kind: 'reaction' as const,
+          segments,
+          version,
+          events: schemaVersions(reaction.events.keys()),
+        };
         found.push({ entry, run: (share: Share) => new ReactionRunner(reaction, instance as Handler, share, deps) });
       }
       if (projection) {
         this.assertNew(projection.name);
         this.projections.set(projection.name, projection);
         const view = instance as Projection;
-        const entry = { ...projection, kind: 'projection' as const };
-        found.push({ entry, run: (share: Share) => new ProjectionRunner(projection.name, view, share, deps) });
+        const entry = { ...projection, kind: 'projection' as const, events: schemaVersions(view.eventTypes) };
+        found.push({ entry, run: (share: Share) => new ProjectionRunner(projection, view, share, deps) });
         this.rebuilds.push(new RebuildRunner(projection, view, deps));
       }
     }

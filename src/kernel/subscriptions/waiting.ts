@@ -1,6 +1,6 @@
 import type { Logger } from '@nestjs/common';
 import type { StoredEvent } from '../event-store/event';
-import type { Fault } from './fault';
+import { type Fault, messageOf } from '../fault';
 
 /** How often a subscription repeats that events wait, in ms. */
 const warnEveryMs = 60_000;
@@ -14,6 +14,13 @@ export class Waiting {
 
   get count(): number {
     return this.since.size;
+  }
+
+  /** For how long the oldest event has waited for the database or this process, in ms; 0 when none does. */
+  get infrastructureMs(): number {
+    let oldest = Infinity;
+    for (const { fault, at } of this.since.values()) if (fault === 'infrastructure') oldest = Math.min(oldest, at);
+    return oldest === Infinity ? 0 : performance.now() - oldest;
   }
 
   /** Notes that these events could not be handled yet. @returns for how long the oldest has waited for this, in ms */
@@ -46,7 +53,6 @@ export class Waiting {
     const oldest = Math.min(...[...this.since.values()].map(({ at }) => at));
     const events = this.count === 1 ? '1 event is' : `${this.count} events are`;
     const seconds = Math.round((now - oldest) / 1000);
-    const reason = error instanceof Error ? error.message : String(error);
-    this.logger.warn(`${events} waiting, the oldest for ${seconds} s: ${reason}`);
+    this.logger.warn(`${events} waiting, the oldest for ${seconds} s: ${messageOf(error)}`);
   }
 }

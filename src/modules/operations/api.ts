@@ -94,12 +94,35 @@ export class SubscriptionResponse {
   /** Who stopped it. */
   pausedBy!: string | null;
 
+  /** Who ended it, since no program handles it any more. */
+  retiredBy!: string | null;
+
   deadLetters!: number;
 
   /** Aggregates, or e.g. orders, that wait behind a dead letter. */
   parkedPartitions!: number;
 
   updatedAt!: Date;
+}
+
+/** Events that a process has seen in the log, and that are not there any more. */
+export class HistoryChangeResponse {
+  id!: string;
+
+  detectedAt!: Date;
+
+  /** Position of the first lost event. Another event may stand there by now. */
+  lostFrom!: number;
+
+  /** Position of the last one. */
+  lostTo!: number;
+
+  /** The newest position in the log when it was found. */
+  head!: number;
+
+  acknowledgedBy!: string | null;
+
+  acknowledgedAt!: Date | null;
 }
 
 export class ListDeadLettersQuery extends PageQuery {

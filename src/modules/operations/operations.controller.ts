@@ -22,10 +22,12 @@ import { SagaInstances } from '../../kernel/sagas/saga-instances';
 import type { Resolution } from '../../kernel/sagas/saga-stream';
 import { Sagas } from '../../kernel/sagas/sagas';
 import { DeadLetters } from '../../kernel/subscriptions/dead-letters';
+import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
 import {
   BreakerResponse,
   DeadLetterResponse,
+  HistoryChangeResponse,
   ListDeadLettersQuery,
   ListEventsQuery,
   ListSagasQuery,
@@ -52,6 +54,7 @@ export class OperationsController {
     private readonly subscriptions: Subscriptions,
     private readonly resilience: Resilience,
     private readonly events: EventStore,
+    private readonly history: LogHistory,
   ) {}
 
   /** Sagas, newest first */
@@ -129,6 +132,33 @@ export class OperationsController {
   async rebuildProjection(@Param('name') name: string): Promise<SubscriptionResponse[]> {
     await this.subscriptions.rebuild(name);
     return this.segmentsOf(`${name}/rebuild`);
+  }
+
+  /** End a subscription that no program handles any more, so that its lag raises no alert */
+  @Post('subscriptions/:name/retire')
+  @HttpCode(200)
+  @ApiProblems(404, 409)
+  async retireSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+    await this.subscriptions.retire(name, currentContext().actor);
+    return this.segmentsOf(name);
+  }
+
+  /**
+   * Times that the log lost events, newest first
+   *
+   * As after a failover to a replica that lagged behind, or when a backup is restored. The newest 100.
+   */
+  @Get('history-changes')
+  listHistoryChanges(): Promise<HistoryChangeResponse[]> {
+    return this.history.list();
+  }
+
+  /** Say that you know of it; ends the alert */
+  @Post('history-changes/:id/acknowledge')
+  @HttpCode(200)
+  @ApiProblems(400, 404)
+  acknowledgeHistoryChange(@Param('id', ParseUUIDPipe) id: string): Promise<HistoryChangeResponse> {
+    return this.history.acknowledge(id, currentContext().actor);
   }
 
   /** Events that a subscription could not digest, newest first */

@@ -34,7 +34,7 @@ describe('the tail of the log', () => {
     const events = await here.store.getEvents(mine.id);
     // a clock of our own: on a busy machine there is always a pause
     jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask', 'Date'] });
-    here.store.head = () => Promise.resolve(0);
+    here.store.newest = () => Promise.resolve(undefined);
     const tail = new LogTail(here.store);
     await tail.start();
     for (let ms = 0; ms < 10; ms++) {

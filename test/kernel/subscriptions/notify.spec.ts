@@ -94,7 +94,7 @@ function watchPolls({ store }: Kernel): () => Promise<void> {
     const quietFor = performance.now() - last;
     const events = await readLog(...args);
     last = performance.now();
-    if (events.length === 0 && quietFor > slowestPollMs * 0.9) onSlowPoll();
+    if (events.length <= 1 && quietFor > slowestPollMs * 0.9) onSlowPoll();
     return events;
   };
   return () => new Promise((resolve) => (onSlowPoll = resolve));

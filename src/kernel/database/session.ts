@@ -1,0 +1,94 @@
+import { Client, type ClientConfig } from 'pg';
+import { isSessionLost } from './errors';
+
+/** What a pool adds for its sessions. */
+export interface SessionConfig extends ClientConfig {
+  /**
+   * Commits do not wait for the disk, for what can be had again from the log: a crash of the server may take the last few
+   * away.
+   */
+  readonly relaxed?: boolean;
+  /** Statements may take as long as they need, such as migrations. */
+  readonly unhurried?: boolean;
+}
+
+/** The server gives up on a statement after this time, and this process on the session a little later, in ms. */
+const statementMs = 11_000;
+const queryMs = 12_000;
+const connectMs = 10_000;
+
+/**
+ * What the code relies on, whatever the server, the database or the role have as their defaults. By SET and not as
+ * startup parameters, which connection poolers refuse.
+ *
+ * A process that stands still within a transaction keeps what it has locked: the log, or the checkpoint of a view. It is
+ * thrown out before those who wait for it give up, and before its leases run out.
+ */
+const settings = `
+  set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off;
+  set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set timezone = 'UTC'; set bytea_output = 'hex';
+  set standard_conforming_strings = on; set extra_float_digits = 1; set search_path = public, pg_temp;
+  set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '5s';
+  set client_min_messages = 'warning'`;
+
+/** An acknowledged commit is on the disk. Who asks for more than that, such as a replica's confirmation, keeps it. */
+const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`;
+
+/**
+ * A connection to Postgres, of whichever pool. It has our settings, and ends when it is no good any more: after a query
+ * without an answer in time, or after an error that says so. Whoever holds it then gets another one.
+ */
+export class Session extends Client {
+  private readonly settings: string;
+  private readonly name: string;
+
+  constructor(config: SessionConfig) {
+    const { relaxed = false, unhurried = false } = config;
+    super({ connectionTimeoutMillis: connectMs, keepAlive: true, query_timeout: unhurried ? 0 : queryMs, ...config });
+    const limit = unhurried ? 0 : Math.min(statementMs, config.query_timeout ?? statementMs);
+    const commit = relaxed ? 'set synchronous_commit = off' : durable;
+    this.settings = `${settings}; set statement_timeout = ${limit}; ${commit}`;
+    this.name = config.application_name ?? 'orderloom';
+    // Pools and TypeORM listen only while they use it, or only while they do not: lost in between, it would end the process.
+    this.on('error', () => undefined);
+  }
+
+  override connect(): Promise<Client>;
+  override connect(callback: ((error: Error) => void) | ((error: null, client: Client) => void)): void;
+  override connect(callback?: (error: never, client: never) => void): Promise<Client> | void {
+    const connected = this.open();
+    if (!callback) return connected;
+    const answer = callback as (error: Error | null, client: Client) => void;
+    connected.then(
+      () => answer(null, this),
+      (error: Error) => answer(error, this),
+    );
+  }
+
+  private async open(): Promise<Client> {
+    await super.connect();
+    try {
+      await super.query(this.settings);
+      await super.query(`select set_config('application_name', $1, false)`, [this.name]);
+    } catch (error) {
+      this.discard(error as Error);
+      throw error;
+    }
+    return this;
+  }
+
+  /** pg's own, whose promise also ends the session when its error says that it is no good. */
+  override query = ((...args: Parameters<Client['query']>) => {
+    const result = super.query(...args) as unknown;
+    if (!(result instanceof Promise)) return result;
+    return result.catch((error: Error) => {
+      if (isSessionLost(error)) this.discard(error);
+      throw error;
+    });
+  }) as unknown as Client['query'];
+
+  /** At once, without a farewell that nobody may answer. */
+  private discard(error: Error): void {
+    (this as unknown as { connection: { stream: { destroy(error: Error): void } } }).connection.stream.destroy(error);
+  }
+}
