@@ -41,7 +41,7 @@ export interface Order {
   acceptedAt?: number;
 }
 
-/** A request that was asked to come again (503), or got no answer. */
+/** A request that was asked to come again (503), failed otherwise, or got no answer. */
 export interface Refusal {
   readonly at: number;
   readonly what: string;
@@ -228,8 +228,8 @@ export class Load {
       if (answer && answer.status >= 500 && answer.status !== 503) {
         this.say('no 5xx but 503', `${method} ${path}: ${shown(answer)}`);
       }
-      if (!answer || answer.status === 503) {
-        this.refusals.push({ at: Date.now(), what: answer ? `503 ${answer.body['code']}` : 'no answer' });
+      if (!answer || answer.status >= 500) {
+        this.refusals.push({ at: Date.now(), what: answer ? `${answer.status} ${answer.body['code']}` : 'no answer' });
       }
       await delay(200 + Math.random() * 300);
     }

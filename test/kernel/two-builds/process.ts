@@ -12,9 +12,9 @@ export interface Part {
   readonly first: number;
 }
 
-const writers = 8;
+const writers = 2;
 /** Between two events of a writer, so that the readers keep up. */
-const pauseMs = 10;
+const pauseMs = 15;
 const things = Array.from({ length: 5 }, newId);
 
 /** One of the two builds: it runs its subscriptions, and writes events until it is told to stop. */
