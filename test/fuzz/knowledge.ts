@@ -33,6 +33,8 @@ export const alsoKnownAs: Readonly<Record<string, string>> = { customer: 'user' 
 
 const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noPassword = 'needs a code or the current password, which test/security/sign-in.spec.ts has';
+const noLoss = 'needs a log that has lost events, which no request can bring about';
+const noRetired = 'needs a subscription that no program handles, which no request can bring about';
 const noParkedSaga = 'needs a parked saga, which no request can bring about';
 
 /** Operations that may end without a 2xx, and why. */
@@ -42,6 +44,8 @@ export const unreachable: Readonly<Record<string, string>> = {
   replayDeadLetter: noDeadLetter,
   setPassword: noPassword,
   changePassword: noPassword,
+  acknowledgeHistoryChange: noLoss,
+  retireSubscription: noRetired,
   retrySaga: noParkedSaga,
   markSagaResolved: noParkedSaga,
   skipSagaStep: noParkedSaga,

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
+import { messageOf } from '../fault';
 
 export interface OpenLetter {
   readonly position: number;
@@ -111,6 +112,6 @@ export class DeadLetterBox {
 }
 
 function describe(error: unknown): string {
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const text = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
   return text.replaceAll('\u0000', '').slice(0, 8000);
 }

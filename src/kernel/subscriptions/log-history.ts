@@ -41,19 +41,18 @@ export class LogHistory {
   }
 
   /**
-   * Sets reactions whose checkpoint is behind the end of the log back to it, so that they handle what comes next.
+   * Sets checkpoints that are behind the end of the log back to it, so that what comes next is handled.
    *
-   * @returns the names of those, and of the views that show more than the log has
+   * @returns the names of those reactions, and of those views, which show more than the log has
    */
   async correctCheckpoints(): Promise<{ reactions: string[]; views: string[] }> {
     const { rows } = await this.database.pool.query<{ name: string; kind: string }>(
-      `with head as (select coalesce(max(position), 0) as position from event_store.events), corrected as (
+      `with corrected as (
          update subscriptions.checkpoints c
          set position = head.position, epoch = c.epoch + 1, owner = null, lease_until = null
-         from head where c.position > head.position and c.kind = 'reaction' returning c.name, c.kind)
-       select distinct name, kind from corrected
-       union select c.name, c.kind from subscriptions.checkpoints c, head
-       where c.position > head.position and c.kind = 'projection'`,
+         from (select coalesce(max(position), 0) as position from event_store.events) head
+         where c.position > head.position returning c.name, c.kind)
+       select distinct name, kind from corrected`,
     );
     const names = (kind: string) => rows.filter((row) => row.kind === kind).map((row) => row.name);
     return { reactions: names('reaction'), views: names('projection') };

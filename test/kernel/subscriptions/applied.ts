@@ -5,7 +5,7 @@ import { type Projection, ProjectionOf } from '../../../src/kernel/subscriptions
 /** A view that hides nothing: a row for each time that an event was applied, in the order in which it was. */
 export const appliedTable = `
   create schema test_view;
-  create table test_view.applied (nth bigserial primary key, position bigint not null, n integer not null)`;
+  create table test_view.applied (nth bigint generated always as identity primary key, position bigint not null, n integer not null)`;
 
 @ProjectionOf('test.applied')
 export class Applied implements Projection {
