@@ -1,6 +1,13 @@
-import { Controller, Get, VERSION_NEUTRAL } from '@nestjs/common';
-import { HealthCheck, HealthCheckService, HealthIndicatorService, TypeOrmHealthIndicator } from '@nestjs/terminus';
+import { Controller, Get, ServiceUnavailableException, VERSION_NEUTRAL } from '@nestjs/common';
+import {
+  HealthCheck,
+  type HealthCheckResult,
+  HealthCheckService,
+  HealthIndicatorService,
+  TypeOrmHealthIndicator,
+} from '@nestjs/terminus';
 import { ApiTags } from '@nestjs/swagger';
+import { ProblemError } from '../kernel/http/problem';
 import { Public } from '../kernel/http/principal';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 
@@ -21,17 +28,25 @@ export class HealthController {
     return { status: 'ok' };
   }
 
-  /** It can do its work: the database answers and takes writes, and subscriptions get on; 503 says what does not */
+  /** It can do its work: the database answers and takes writes, and subscriptions get on. 503 says what does not */
   @Get('ready')
   @HealthCheck()
-  ready() {
-    return this.health.check([
-      () => this.database.pingCheck('database', { timeout: 2000 }),
-      ...[...this.subscriptions.obstacles()].map(
-        ([part, reason]) =>
-          () =>
-            this.indicators.check(part).down({ reason }),
-      ),
-    ]);
+  async ready(): Promise<HealthCheckResult> {
+    try {
+      return await this.health.check([
+        () => this.database.pingCheck('database', { timeout: 2000 }),
+        ...[...this.subscriptions.obstacles()].map(
+          ([part, reason]) =>
+            () =>
+              this.indicators.check(part).down(reason),
+        ),
+      ]);
+    } catch (error) {
+      if (!(error instanceof ServiceUnavailableException)) throw error;
+      const { error: down = {} } = error.getResponse() as HealthCheckResult;
+      const parts = Object.entries(down).map(([part, found]) => [part, String(found?.['message'])] as const);
+      const detail = `Not ready: ${parts.map((each) => each.join(' ')).join('; ')}.`;
+      throw new ProblemError(503, 'not-ready', detail, { parts: Object.fromEntries(parts) });
+    }
   }
 }

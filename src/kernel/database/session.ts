@@ -34,6 +34,17 @@ const settings = `
 /** An acknowledged commit is on the disk. Who asks for more than that, such as a replica's confirmation, keeps it. */
 const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`;
 
+/** The database takes no writes at present: a standby, or by its settings. */
+class ReadOnlyError extends Error {
+  override readonly name = 'ReadOnlyError';
+  /** SQLSTATE read_only_sql_transaction */
+  readonly code = '25006';
+
+  constructor() {
+    super('The database is read-only');
+  }
+}
+
 /**
  * A connection to Postgres, of whichever pool. It has our settings, and ends when it is no good any more: after a query
  * without an answer in time, or after an error that says so. Whoever holds it then gets another one.
@@ -69,7 +80,12 @@ export class Session extends Client {
     await super.connect();
     try {
       await super.query(this.settings);
-      await super.query(`select set_config('application_name', $1, false)`, [this.name]);
+      const { rows } = await super.query<{ read_only: string }>(
+        `select current_setting('transaction_read_only') as read_only, set_config('application_name', $1, false)`,
+        [this.name],
+      );
+      // It would stay so when the database takes writes again, or when another server does in its place.
+      if (rows[0]!.read_only === 'on') throw new ReadOnlyError();
     } catch (error) {
       this.discard(error as Error);
       throw error;

@@ -218,9 +218,19 @@ export class Leases {
   /** Keeps what is ours, gives back what was paused or is more than our share, and learns what is not ours any more. */
   private async renew(client: Client): Promise<void> {
     const held = [...this.held.keys()].map((key) => this.holders.get(key)!);
+    // What a worker of ours has locked, since its batch takes long, it holds anyway: waiting would cost all other leases.
     const { rows } = await client.query<{ name: string; segment: number }>(
-      `update subscriptions.checkpoints set ${mine} where owner = $1 and paused_by is null and retired_by is null
-         and (name, segment) in (select * from unnest($2::text[], $3::int[])) returning name, segment`,
+      `with held as (
+         select name, segment from subscriptions.checkpoints
+         where owner = $1 and paused_by is null and retired_by is null
+           and (name, segment) in (select * from unnest($2::text[], $3::int[]))
+       ), unlocked as (
+         select name, segment from subscriptions.checkpoints
+         where owner = $1 and (name, segment) in (select * from held) for update skip locked
+       ), renewed as (
+         update subscriptions.checkpoints set ${mine} where (name, segment) in (select * from unlocked)
+       )
+       select * from held`,
       [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
     const kept = new Set(rows.map(keyOf));
@@ -233,7 +243,9 @@ export class Leases {
     this.held.delete(key);
     holder.lost();
     await client.query(
-      `update subscriptions.checkpoints set owner = null, lease_until = null where owner = $1 and name = $2 and segment = $3`,
+      `update subscriptions.checkpoints set owner = null, lease_until = null
+       where (name, segment) in (select name, segment from subscriptions.checkpoints
+                                 where owner = $1 and name = $2 and segment = $3 for update skip locked)`,
       [this.owner, holder.name, holder.segment],
     );
   }

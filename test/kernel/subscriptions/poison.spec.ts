@@ -78,7 +78,6 @@ describe('an event that cannot be handled', () => {
       const kernel = await start();
       const heard = kernel.get(Heard);
       heard.on = (n) => {
-        // eslint-disable-next-line @typescript-eslint/only-throw-error
         if (n === 2) throw thrown;
       };
       for (const n of [1, 2, 3]) await kernel.store.append(aThing(), [happened(n)]);
