@@ -23,7 +23,7 @@ export interface Result {
   readonly noticedMs: number | undefined;
   /** What it said then. */
   readonly said: string;
-  /** From the end of the fault: until every process is ready for good, has accepted an order, and a new one is fulfilled. */
+  /** From the end of the fault: until every process is ready for good, has accepted a new order, and an order is fulfilled. */
   readonly readyMs: number | undefined;
   readonly acceptedMs: number | undefined;
   readonly fulfilledMs: number | undefined;
@@ -84,7 +84,10 @@ export async function runCell(
     }
     if (!answered) violations.push({ invariant: 'a client gets an answer', detail: 'not 60 s after the last order' });
     if (!rested) violations.push({ invariant: 'everything comes to its end', detail: await whatIsLeft(site) });
-    if (fault.readiness === 'not ready' && !load.refusals.some(({ at }) => at > struck && at < mended)) {
+    const isNoticed = [...load.refusals, ...probes.samples.filter(({ status }) => status !== 200)].some(
+      ({ at }) => at > struck && at < mended,
+    );
+    if (fault.readiness === 'not ready' && !isNoticed) {
       violations.push({ invariant: 'the test does what it says', detail: 'nobody noticed the fault' });
     }
     for (const app of site.apps) {
@@ -115,7 +118,7 @@ export function whatOf({ what, seconds: [full, brief] }: Fault, short: boolean):
   return what.replace('{s}', `${short ? brief : full} s`);
 }
 
-/** Times from the fault's end until every process accepts new orders, and until the first of those is fulfilled. */
+/** Times from the fault's end until every process has accepted a new order, and until an order is fulfilled. */
 async function recovery(site: Site, load: Load, mended: number) {
   let accepted: number | undefined;
   let fulfilled: number | undefined;
@@ -126,8 +129,8 @@ async function recovery(site: Site, load: Load, mended: number) {
     const [row] = await site.server
       .query<{ at: Date | null }>(
         `select min(recorded_at) as at from event_store.events
-         where event_type = 'order.fulfilling' and aggregate_id = any($1::uuid[])`,
-        [fresh.map(({ id }) => id)],
+         where event_type = 'order.fulfilling' and recorded_at > to_timestamp($1)`,
+        [mended / 1000],
         'orderloom',
       )
       .catch(() => []);

@@ -16,6 +16,9 @@ interface Answer {
   readonly body: Json;
 }
 
+/** An answer, or the lack of one, and when the server asks to be asked again, in ms. */
+type Attempt = { readonly answer?: Answer; readonly retryAfterMs: number };
+
 /** What a customer does; follows from the seed and the number of the order alone. */
 interface Plan {
   readonly reference: string;
@@ -56,7 +59,7 @@ export interface Missed {
 
 /**
  * Customers who order at a constant rate, whether they get answers or not, and repeat what got none with the same key
- * until it has one. Some cancel, some read what they ordered, and some repeat what was answered already.
+ * until it has one, as often as Retry-After allows. Some cancel, some read what they ordered, and some repeat what was answered already.
  */
 export class Load {
   private token = '';
@@ -223,7 +226,8 @@ export class Load {
     wait = 0,
   ): Promise<Answer> {
     for (let nth = replica; ; nth++) {
-      const answer = await this.ask(this.urls[nth % this.urls.length]! + path, method, key, body, wait);
+      const url = this.urls[nth % this.urls.length]! + path;
+      const { answer, retryAfterMs } = await this.ask(url, method, key, body, wait);
       if (answer && answer.status < 500 && answer.body['code'] !== 'request-in-progress') return answer;
       if (answer && answer.status >= 500 && answer.status !== 503) {
         this.say('no 5xx but 503', `${method} ${path}: ${shown(answer)}`);
@@ -231,7 +235,7 @@ export class Load {
       if (!answer || answer.status >= 500) {
         this.refusals.push({ at: Date.now(), what: answer ? `${answer.status} ${answer.body['code']}` : 'no answer' });
       }
-      await delay(200 + Math.random() * 300);
+      await delay(retryAfterMs * (1 + Math.random() / 2));
     }
   }
 
@@ -241,7 +245,7 @@ export class Load {
     key: string | undefined,
     body: object | undefined,
     wait: number,
-  ): Promise<Answer | undefined> {
+  ): Promise<Attempt> {
     try {
       const response = await fetch(url, {
         method,
@@ -255,10 +259,11 @@ export class Load {
         signal: AbortSignal.timeout(patienceMs),
       });
       const text = await response.text();
-      return { status: response.status, body: text ? JSON.parse(text) : {} };
+      const answer = { status: response.status, body: text ? JSON.parse(text) : {} };
+      return { answer, retryAfterMs: 1000 * Number(response.headers.get('retry-after') ?? 1) };
     } catch (error) {
       if ((error as Error).name === 'TimeoutError') this.say('nothing hangs', `${method} ${url}: ${patienceMs} ms`);
-      return undefined;
+      return { retryAfterMs: 1000 };
     }
   }
 
