@@ -186,7 +186,7 @@ async function whatIsLeft(site: Site): Promise<string> {
 }
 
 async function reached(condition: () => Promise<boolean>, patienceMs: number): Promise<boolean> {
-  for (const deadline = Date.now() + patienceMs; Date.now() < deadline; await delay(100)) {
+  for (const deadline = Date.now() + patienceMs; Date.now() < deadline; await delay(250)) {
     if (await condition()) return true;
   }
   return false;
