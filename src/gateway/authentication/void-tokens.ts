@@ -27,8 +27,13 @@ export class VoidTokens implements OnModuleInit, OnApplicationShutdown {
   ) {}
 
   onModuleInit(): void {
-    this.unfollow = this.subscriptions.follow(tokenVoidingEvents, ({ aggregateId, version }) =>
-      this.add(aggregateId, version),
+    this.unfollow = this.subscriptions.follow(
+      tokenVoidingEvents,
+      ({ aggregateId, version }) => this.add(aggregateId, version),
+      () => {
+        this.belowVersion.clear();
+        this.loading = undefined;
+      },
     );
     this.sweeping = setInterval(() => this.sweep(), sweepMs).unref();
   }

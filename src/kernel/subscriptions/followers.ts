@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { StoredEvent } from '../event-store/event';
 import type { Database } from '../database/database';
+import { messageOf } from '../fault';
 import { type Leases, seenChannel, sessions } from './leases';
 import type { LogTail } from './log-tail';
 
@@ -19,6 +20,7 @@ export class Followers {
   /** What the processes have acknowledged, by their sessions. */
   private readonly acknowledged = new Map<number, number>();
   private readonly waiting = new Set<() => void>();
+  private readonly forgetters = new Set<() => void>();
 
   constructor(
     private readonly database: Database,
@@ -31,13 +33,24 @@ export class Followers {
     return this.leases.pid === 0 || this.tail.behindMs > staleMs;
   }
 
-  follow(types: readonly string[], listener: (event: StoredEvent) => void): () => void {
-    return this.tail.listen((event) => {
+  follow(types: readonly string[], listener: (event: StoredEvent) => void, forget: () => void): () => void {
+    const unlisten = this.tail.listen((event) => {
       if (!types.includes(event.eventType)) return;
       listener(event);
       this.remember(event.position);
       void this.acknowledge(event.position);
     });
+    this.forgetters.add(forget);
+    return () => {
+      unlisten();
+      this.forgetters.delete(forget);
+    };
+  }
+
+  /** The log has another history than the one that they were told. */
+  forget(): void {
+    this.recent.clear();
+    for (const forget of this.forgetters) forget();
   }
 
   /** A process has given its followers everything up to `position`. */
@@ -73,7 +86,7 @@ export class Followers {
       await this.database.pool.query('select pg_notify($1, $2)', [seenChannel, payload]);
     } catch (error) {
       // who waits for it goes on when this process must be stale
-      this.logger.debug(`Cannot acknowledge event ${position}: ${(error as Error).message}`);
+      this.logger.debug(`Cannot acknowledge event ${position}: ${messageOf(error)}`);
     }
   }
 

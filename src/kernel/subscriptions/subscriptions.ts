@@ -163,12 +163,13 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   /**
    * Calls `listener` for every event of these types that is committed from now on, by whichever process, in order. For
    * caches in memory: nothing is stored, and a new process begins at the end of the log. A request that appended such an
-   * event is answered when all processes have seen it. Must not throw.
+   * event is answered when all processes have seen it. `forget` is called when the log has lost events: what came of them
+   * is to be read anew. Neither may throw.
    *
    * @returns ends it
    */
-  follow(types: readonly string[], listener: (event: StoredEvent) => void): () => void {
-    return this.followers.follow(types, listener);
+  follow(types: readonly string[], listener: (event: StoredEvent) => void, forget: () => void): () => void {
+    return this.followers.follow(types, listener, forget);
   }
 
   /** True when followers of this process may have missed events, so that what they know must not be relied on. */
@@ -350,6 +351,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   /** Stops all work that relies on events that are gone, and has it begin anew from what is stored. */
   private async lost(lost: LostEvents): Promise<void> {
     await this.leases.startOver();
+    this.followers.forget();
     if (await this.history.record(lost, this.leases.owner)) {
       this.logger.error(
         `The log has lost the events ${lost.from} to ${lost.to}, as after a failover that lost commits or a restored ` +

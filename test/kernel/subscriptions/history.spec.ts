@@ -1,5 +1,7 @@
 import type { Client } from 'pg';
+import { connected } from '../../../src/kernel/database/connected';
 import { EventType } from '../../../src/kernel/event-store/event-type';
+import { Fenced, moveCheckpoint } from '../../../src/kernel/subscriptions/fencing';
 import { LogHistory } from '../../../src/kernel/subscriptions/log-history';
 import { Reaction } from '../../../src/kernel/subscriptions/reaction';
 import { createDatabase, type TestDatabase } from '../../support/database';
@@ -125,7 +127,40 @@ describe('a log that has lost its end', () => {
     expect(await applied(tester)).toEqual(await log());
   }, 20_000);
 
-  it('is said of one that nobody knows', async () => {
+  it('has caches forget what they were told, and tells them what there is now', async () => {
+    const kernel = await start();
+    let told: number[] = [];
+    kernel.subscriptions.follow(
+      ['thing.happened'],
+      ({ payload }) => told.push(payload['n'] as number),
+      () => (told = []),
+    );
+    await write(kernel, 1, 20);
+    await eventually(() => told.length === 20);
+    await goBackTo(10);
+    await write(kernel, 101, 103);
+    await eventually(() => told.includes(103) && !told.includes(20));
+    expect(told).toEqual([101, 102, 103]);
+  });
+
+  it('moves no checkpoint for what is gone, even before it is noticed', async () => {
+    const kernel = await start();
+    await write(kernel, 1, 20);
+    await kernel.subscriptions.idle();
+    const [event] = await kernel.store.at([20]);
+    const lease = {
+      name: 'test.heard',
+      segment: 0,
+      position: 20,
+      epoch: (await checkpoint(tester, 'test.heard')).epoch,
+    };
+    await goBackTo(10);
+    const move = (seen: { position: number; id: string }) =>
+      connected(db.appUrl, (client) => moveCheckpoint(client as never, lease, 10, { seen }));
+    await expect(move({ position: 20, id: event!.id })).rejects.toThrow(Fenced);
+  });
+
+  it('cannot be acknowledged under an id that nobody knows', async () => {
     const kernel = await start();
     await expect(kernel.get(LogHistory).acknowledge(aThing().id, 'user:operator')).rejects.toMatchObject({
       code: 'history-change-unknown',
