@@ -17,6 +17,8 @@ const idleSaveMs = 50;
 export class ProjectionRunner extends Runner {
   readonly kind = 'projection';
   protected readonly types: ReadonlySet<string>;
+  /** Ends the wait for news. */
+  protected wake: () => void = () => {};
 
   constructor(
     name: string,
@@ -34,10 +36,9 @@ export class ProjectionRunner extends Runner {
     const { tail, retry } = this.deps;
     const { signal } = abort;
     const replays = new Set<string>();
-    let wake = () => {};
     const polling = this.pollReplays((partition) => {
       replays.add(partition);
-      wake();
+      this.wake();
     }, signal);
     let limit = page;
     let attempt = 0;
@@ -63,7 +64,7 @@ export class ProjectionRunner extends Runner {
           abort.abort();
           return polling;
         }
-        const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
+        const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (this.wake = resolve))];
         if (saved === this.position) {
           await Promise.race(news);
         } else if (await Promise.race([...news, delay(idleSaveMs, 'quiet')])) {
