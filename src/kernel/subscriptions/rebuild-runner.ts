@@ -182,8 +182,8 @@ export class RebuildRunner extends ProjectionRunner {
     if (newest > version)
       throw new Error(`Version ${newest} of the view is live; this process builds version ${version}`);
     const positions = live.rows.map((row) => Number(row.position));
-    const target = Math.max(...positions);
-    // what the live view has shown must be in the new one
+    // what the live view has shown must be in the new one, unless the log has lost it
+    const target = Math.min(Math.max(...positions), await this.deps.store.head());
     if (!(await this.follow(client, target))) return false;
     const position = Math.max(target, this.position);
     const moved = await this.moveLetters(client);
@@ -213,9 +213,9 @@ export class RebuildRunner extends ProjectionRunner {
     return true;
   }
 
-  /** True when no event between the two concerns the view, so that a worker at either may go on with it. */
+  /** True when no event between the two concerns the view, so that a worker at `after` may go on with it. */
   private async isQuiet(after: number, last: number): Promise<boolean> {
-    if (after === last) return true;
+    if (after >= last) return after === last;
     return (await this.deps.store.readTypes([...this.types], after, last)).length === 0;
   }
 

@@ -6,7 +6,7 @@ import { aThing, connect, eventually, happened, type Kernel, startKernel } from 
 import { foldedSums, rebuilding, rebuilt, Sums, sums, sumsTable } from './sums';
 
 /** How long the report keeps its transaction open, in ms. */
-const reportMs = Number(process.env['REPORT_MS'] ?? 6000);
+const reportMs = 6000;
 
 /** How long it took each time, in ms. */
 async function timed<T>(times: number[], work: () => Promise<T>): Promise<T> {
@@ -76,10 +76,6 @@ describe('the swap of a rebuilt view', () => {
     writing = false;
     await Promise.all(load);
     await kernel.subscriptions.idle();
-    if (process.env['REPORT_MS']) {
-      const worst = (times: readonly number[]) => Math.round(Math.max(...times));
-      console.log({ reads: reads.length, p99: p99(reads), worst: worst(reads), written: written.length, p99w: p99(written), worstW: worst(written), swappedAfterMs });
-    }
     expect(swappedAfterMs).toBeLessThan(defaultRetry.maxBackoffMs + 5000);
     expect(p99(reads)).toBeLessThan(150);
     expect(p99(written)).toBeLessThan(500);

@@ -206,6 +206,18 @@ describe('a rebuild', () => {
     expect(await sums(tester)).toEqual(await foldedSums(tester));
   });
 
+  it('after a failover that lost the end of the log ends where the log does', async () => {
+    await kernel.store.append(aThing(), [happened(1), happened(2)]);
+    await kernel.subscriptions.idle();
+    await kernel.close();
+    await tester.query(`update subscriptions.checkpoints set position = 7 where name = 'test.sums'`);
+    const next = await start();
+    await next.subscriptions.rebuild('test.sums');
+    await rebuilt(next);
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
+    expect((await checkpoint(tester, 'test.sums')).position).toBe(2);
+  });
+
   it('of what there is not is refused', async () => {
     await expect(kernel.subscriptions.rebuild('test.nothing')).rejects.toMatchObject({ code: 'subscription-unknown' });
   });
