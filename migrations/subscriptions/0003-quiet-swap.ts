@@ -69,7 +69,9 @@ export class SubscriptionsQuietSwap1790000000051 implements MigrationInterface {
           union select 'pg_publication_rel'::regclass, oid from pg_publication_rel where prrelid = view
           union select 'pg_class'::regclass, inhparent from pg_inherits where inhrelid = view
         ), named (name) as (
-          select pg_describe_object(class, object, 0) from objects
+          -- a view by its own name rather than by its rule's
+          select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(class, object, 0))
+          from objects left join pg_rewrite r on class = 'pg_rewrite'::regclass and r.oid = object and r.rulename = '_RETURN'
           union select 'row-level security' from pg_class where oid = view and relrowsecurity
         )
         select string_agg(name, ', ' order by name) into obstacles from named;
