@@ -10,6 +10,8 @@ import type { RunnerDependencies } from './runner';
 const page = 1000;
 /** Who has used the view for longer than this is not waited for with a lock in hand, in ms. */
 const briefMs = 100;
+/** The longest pause while it only waits for others to let go of the view, in ms. */
+const waitMs = 1000;
 /** How often it repeats what it waits for, or why it fails, in ms. */
 const sayEveryMs = 60_000;
 
@@ -280,6 +282,7 @@ export class RebuildRunner extends ProjectionRunner {
 
   private pauseMs(): number {
     const { backoffMs, maxBackoffMs } = this.deps.retry;
-    return Math.min(backoffMs * 2 ** Math.min(this.failures, 20), maxBackoffMs) * (0.5 + Math.random() / 2);
+    const ceiling = this.shown ? maxBackoffMs : Math.min(maxBackoffMs, waitMs);
+    return Math.min(backoffMs * 2 ** Math.min(this.failures, 20), ceiling) * (0.5 + Math.random() / 2);
   }
 }
