@@ -44,7 +44,7 @@ export function readable(thrown: unknown): unknown {
 
 function textOf(thrown: unknown): string {
   if (thrown === undefined || thrown === null) return `${thrown} was thrown`;
-  if (typeof thrown !== 'object') return String(thrown);
+  if (typeof thrown !== 'object') return typeof thrown === 'symbol' ? thrown.toString() : `${thrown as string}`;
   const { name, message, stack } = {
     name: attempt(() => (thrown as Error).name),
     message: attempt(() => (thrown as Error).message),

@@ -1,12 +1,13 @@
 import { describeThrown, readable, storable, storableText } from '../../src/kernel/storable';
 
+function fail(what: string): never {
+  throw new Error(what);
+}
+
 describe('storable', () => {
   const circle: Record<string, unknown> = { name: 'circle' };
   circle['self'] = circle;
   const trap = Object.defineProperty({ a: 1 }, 'b', { enumerable: true, get: () => fail('read') });
-  function fail(what: string): never {
-    throw new Error(what);
-  }
 
   it('leaves the values of JSON as they are', () => {
     const value = { a: [1, -2.5, true, null, 'text 🫖'], b: { c: '' } };
@@ -79,9 +80,8 @@ describe('what was thrown is described', () => {
   });
 
   it('also if reading the message of an error throws', () => {
-    const error = new Error('hidden');
-    Object.defineProperty(error, 'stack', { get: () => hostile.toString() });
-    Object.defineProperty(error, 'message', { get: () => hostile.toString() });
+    const get = () => fail('not readable');
+    const error = new Proxy(new Error('hidden'), { get });
     expect(describeThrown(error)).toBe('"[unreadable]"');
   });
 

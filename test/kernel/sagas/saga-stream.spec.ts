@@ -26,7 +26,7 @@ const stranger = sagaDecider((name) => {
 });
 /** The trip with an awaited step behind it. */
 const survey = sagaDecider(
-  () => trip.step('ask', { execute, compensate, awaited: true, timeoutMs: 4000 }) as unknown as SagaDefinition<never>,
+  () => trip.step('ask', { execute, compensate, awaited: true, timeoutMs: 4000 }),
 );
 const subject = 'the trip';
 const about = { saga: 'trip', subject };
