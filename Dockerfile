@@ -5,20 +5,21 @@
 #       -e ADMIN_EMAIL=… -e ADMIN_PASSWORD=… -e DOCS=true orderloom
 # `--init` reaps the processes of an embedded Postgres that was killed; `docker stop --time 30` lets requests finish.
 
-FROM node:20-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
 # a package of Swagger UI reports its installation otherwise
 ENV SCARF_ANALYTICS=false
 # Dependencies are a layer of their own: they change less often than the source.
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
+# The build tools are among the development dependencies, which NODE_ENV=production would leave out.
+RUN npm ci --include=dev
 COPY tsconfig.json tsconfig.build.json nest-cli.json ./
 COPY migrations ./migrations
 COPY src ./src
 # Optional dependencies stay: among them are the embedded Postgres and the native part of argon2.
 RUN npm run build && npm prune --omit=dev
 
-FROM node:20-bookworm-slim
+FROM node:24-bookworm-slim
 WORKDIR /app
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 # Code belongs to root and the process runs as `node`, so it cannot change itself. A named volume takes over the owner

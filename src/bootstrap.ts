@@ -2,14 +2,14 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
 import { httpServer } from './gateway/http-server';
-import { AppLogger } from './gateway/logging';
+import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
 
 /** The whole app on an open database, with its schemas up to date; ready to `listen`. */
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
   const { config } = options;
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), await httpServer(config), {
-    bufferLogs: true,
+    logger: earlyLogger(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
     abortOnError: false,
   });
   app.useLogger(app.get(AppLogger));

@@ -3,39 +3,16 @@ import { createServer } from 'node:net';
 import { type Config, ConfigError, readConfig } from './config/config';
 import { help } from './config/help';
 import { signingSecret } from './config/signing-secret';
-import { DatabaseRoleError, excessivePower } from './kernel/database/application-role';
-import { EmbeddedPostgresError, startEmbeddedPostgres } from './kernel/database/embedded-postgres';
+import { excessivePower } from './kernel/database/application-role';
+import { startEmbeddedPostgres } from './kernel/database/embedded-postgres';
 import { migrate } from './kernel/database/migrate';
+import { assertSuitable } from './kernel/database/suitable';
+import { Lines } from './lines';
+import { type DatabaseInUse, obstacleOf } from './obstacles';
+import { Shutdown } from './shutdown';
 
-/**
- * Something outside of us is in the way; the message says what to do, and no stack would add to it.
- *
- * @param setting names the URL that was in use
- */
-function explain(error: unknown, config?: Config, setting: DatabaseSetting = 'DATABASE_URL'): string | undefined {
-  const explained = [ConfigError, EmbeddedPostgresError, DatabaseRoleError];
-  if (explained.some((type) => error instanceof type)) return (error as Error).message;
-  const { code, message } = error as { code?: string; message?: string };
-  if (code === 'EADDRINUSE')
-    return `Port ${config?.PORT} is in use: stop what listens there, or choose another one with PORT.`;
-  if (code === 'EACCES') return `${message}: choose a PORT above 1023 or another DATA_DIR.`;
-  const databaseUrl = config?.[setting];
-  if (
-    databaseUrl &&
-    typeof code === 'string' &&
-    /^(ECONN|EHOST|ENET|ENOTFOUND|EPIPE|ETIMEDOUT|EAI_|28|3D|08|42501|57P)/.test(code)
-  ) {
-    const { host, pathname } = new URL(databaseUrl);
-    const advice =
-      code === '42501'
-        ? 'Set DATABASE_OWNER_URL to the role that owns the tables: it migrates and grants the rights.'
-        : `Check ${setting}.`;
-    return `Cannot use the database ${pathname.slice(1)} at ${host}: ${message}. ${advice}`;
-  }
-  return undefined;
-}
-
-type DatabaseSetting = 'DATABASE_URL' | 'DATABASE_OWNER_URL';
+/** As the environment has it: what is wrong with the configuration is said in the same form. */
+const lines = new Lines(process.env['NODE_ENV'] === 'production');
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) return console.log(help());
@@ -43,29 +20,22 @@ async function main(args: readonly string[]): Promise<void> {
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
   const config = readConfig(process.env);
-  const note = (msg: string, level: 'info' | 'warn' = 'info') => {
-    const line = { level, time: new Date().toISOString(), msg };
-    const text = level === 'warn' ? `Warning: ${msg}` : msg;
-    console.log(config.NODE_ENV === 'production' ? JSON.stringify(line) : text);
+  const note = (msg: string) => lines.say(msg);
+  const warn = (msg: string) => lines.say(msg, 'warn');
+  let database: DatabaseInUse | undefined;
+  const shutdown = new Shutdown(config.SHUTDOWN_TIMEOUT);
+  const starting = new AbortController();
+  const end = (code: number) => {
+    starting.abort();
+    shutdown.begin().then(
+      () => process.exit(code),
+      (error: unknown) => fail(error, config),
+    );
   };
-  const warn = (msg: string) => note(msg, 'warn');
-  let setting: DatabaseSetting = config.DATABASE_OWNER_URL ? 'DATABASE_OWNER_URL' : 'DATABASE_URL';
-  const closing: (() => Promise<unknown>)[] = [];
-  let stopping: Promise<void> | undefined;
-  const stop = (): Promise<void> =>
-    (stopping ??= (async () => {
-      for (const close of closing.reverse()) await close();
-    })());
   const onSignal = (signal: NodeJS.Signals) => {
     // a terminal and npm each deliver Ctrl-C
-    if (!stopping) note(`${signal}: finishing what is in flight`);
-    stop().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        console.error(error);
-        process.exit(1);
-      },
-    );
+    if (!shutdown.begun) note(`${signal}: finishing what is in flight`);
+    end(0);
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
@@ -73,21 +43,33 @@ async function main(args: readonly string[]): Promise<void> {
   try {
     // first of all: the administrator's password would be shown by a start that then fails
     if (args.length === 0) await assertPortIsFree(config);
-    let databaseUrl = config.DATABASE_URL;
+    let { DATABASE_URL: databaseUrl } = config;
     let ownerUrl = config.DATABASE_OWNER_URL ?? databaseUrl;
-    if (!databaseUrl || !ownerUrl) {
-      const postgres = await startEmbeddedPostgres({ directory: config.DATA_DIR, log: note });
-      closing.push(() => postgres.stop());
+    if (databaseUrl && ownerUrl) {
+      database = { url: ownerUrl, setting: config.DATABASE_OWNER_URL ? 'DATABASE_OWNER_URL' : 'DATABASE_URL' };
+      await assertSuitable(database.url, database.setting);
+    } else {
+      const embedded = startEmbeddedPostgres({ directory: config.DATA_DIR, log: note, signal: starting.signal });
+      shutdown.add(
+        () => 'the embedded Postgres',
+        async () => (await embedded.catch(() => undefined))?.stop(),
+      );
+      const postgres = await embedded;
+      void postgres.gone.then((reason) => {
+        lines.say(reason, 'error');
+        end(1);
+      });
       databaseUrl = postgres.appUrl;
       ownerUrl = postgres.ownerUrl;
     }
     const ran = await migrate(ownerUrl, databaseUrl);
-    setting = 'DATABASE_URL';
+    if (database) database = { url: databaseUrl, setting: 'DATABASE_URL' };
     if (ran.length > 0) note(`Database: ${ran.length} migrations applied`);
     if (args.includes('--migrate')) {
       if (ran.length === 0) note('Database: up to date');
-      return await stop();
+      return await shutdown.begin();
     }
+    if (database && databaseUrl !== ownerUrl) await assertSuitable(database.url, database.setting);
     const excess = await excessivePower(databaseUrl);
     if (excess) warn(excess);
 
@@ -95,17 +77,28 @@ async function main(args: readonly string[]): Promise<void> {
     const { createApp } = await import('./bootstrap.js');
     const secret = await signingSecret(config, warn);
     const app = await createApp({ config, databaseUrl, secret });
-    closing.push(() => app.close());
+    const { Subscriptions } = await import('./kernel/subscriptions/subscriptions.js');
+    const busy = () => {
+      const names = app.get(Subscriptions, { strict: false }).work();
+      return [...new Set(names.flatMap(({ name, owned }) => (owned ? [name] : [])))].join(', ');
+    };
+    shutdown.add(
+      () => `the application (subscriptions that still run: ${busy() || 'none'})`,
+      () => app.close(),
+    );
     // before all else: requests in flight still need the views, the sagas and the database
-    closing.push(() => app.getHttpAdapter().close() as Promise<void>);
-    if (stopping) return;
+    shutdown.add(
+      () => 'requests in flight',
+      () => app.getHttpAdapter().close() as Promise<void>,
+    );
+    if (shutdown.begun) return;
     if (args.includes('--reset-admin-password')) {
       await app.init();
       const { CommandBus } = await import('@nestjs/cqrs');
       const { ResetAdministrator } = await import('./modules/users/contracts/reset-password.js');
       const { password } = await app.get(CommandBus).execute(new ResetAdministrator(config.ADMIN_EMAIL));
       note(`Administrator ${config.ADMIN_EMAIL} has the new password ${password} (shown only this once)`);
-      return await stop();
+      return await shutdown.begin();
     }
     await app.listen(config.PORT, config.HOST);
     const url = (await app.getUrl()).replace('[::1]', 'localhost').replace('0.0.0.0', 'localhost');
@@ -115,10 +108,10 @@ async function main(args: readonly string[]): Promise<void> {
       note('Lost the password? Stop Orderloom and run: npm start -- --reset-admin-password');
     }
   } catch (error) {
-    const sentence = explain(error, config, setting);
-    await stop().catch(() => undefined);
-    if (sentence === undefined) throw error;
-    throw new ConfigError(sentence);
+    // what was interrupted by a signal is no failure: the signal's handler ends the process
+    if (shutdown.begun) return;
+    await shutdown.begin().catch(() => undefined);
+    fail(error, config, database);
   }
 }
 
@@ -131,7 +124,12 @@ async function assertPortIsFree({ PORT, HOST }: Config): Promise<void> {
   await once(probe, 'close');
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  console.error(explain(error) ?? error);
+function fail(error: unknown, config?: Config, database?: DatabaseInUse): never {
+  const sentence = obstacleOf(error, config, database);
+  if (sentence === undefined) lines.report(error);
+  else lines.say(sentence, 'error');
   process.exit(1);
-});
+}
+
+lines.speakForNode();
+main(process.argv.slice(2)).catch((error: unknown) => fail(error));

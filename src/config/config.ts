@@ -6,7 +6,6 @@ import {
   IsIn,
   IsInt,
   IsOptional,
-  IsUrl,
   Length,
   Matches,
   Max,
@@ -16,6 +15,7 @@ import {
   type ValidationOptions,
 } from 'class-validator';
 import * as ipaddr from 'ipaddr.js';
+import { parseDatabaseUrl } from './database-url';
 import { weaknessOf } from './secret-strength';
 
 const flag = () =>
@@ -37,20 +37,42 @@ const IsAddressOrNetwork = (options: ValidationOptions) =>
     options,
   );
 
+/** What is wrong with a value of the environment as database URL; undefined for one that can be used. */
+function flawOf(value: unknown): string | undefined {
+  try {
+    parseDatabaseUrl(String(value));
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const IsDatabaseUrl = () =>
+  ValidateBy({
+    name: 'isDatabaseUrl',
+    validator: {
+      validate: (value) => flawOf(value) === undefined,
+      defaultMessage: (about) => `${about?.property} ${flawOf(about?.value)}`,
+    },
+  });
+
 /** Everything that the environment can set. `--help` prints this list. */
 export class Config {
   /** `production` refuses weak secrets and keeps the documentation off unless asked for. */
   @IsIn(['development', 'test', 'production'])
   readonly NODE_ENV: 'development' | 'test' | 'production' = 'development';
 
-  /** Postgres to use, `postgres://user:password@host:port/database`. Without it, one is run in DATA_DIR. */
+  /**
+   * Postgres to use, `postgres://user:password@host:port/database`. Without it, one is run in DATA_DIR. Several hosts stand
+   * with commas between them, a Unix socket as `postgres:///database?host=/directory`.
+   */
   @IsOptional()
-  @IsUrl({ protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true })
+  @IsDatabaseUrl()
   readonly DATABASE_URL?: string;
 
   /** The same database as the role that owns its tables: only migrations use it. Default: DATABASE_URL. */
   @IsOptional()
-  @IsUrl({ protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true })
+  @IsDatabaseUrl()
   readonly DATABASE_OWNER_URL?: string;
 
   /** Directory of the embedded Postgres and of generated secrets. */
@@ -79,6 +101,13 @@ export class Config {
   @Min(1)
   @Max(3600)
   readonly REQUEST_TIMEOUT_SECONDS: number = 30;
+
+  /** Time for requests and handlers in flight to finish at a shutdown, in seconds. */
+  @Transform(({ value }) => Number(value))
+  @IsInt()
+  @Min(1)
+  @Max(3600)
+  readonly SHUTDOWN_TIMEOUT: number = 20;
 
   /** Signs access tokens; at least 32 random characters. Without it, a random one is kept in DATA_DIR. */
   @IsOptional()

@@ -12,7 +12,13 @@ Usage: npm start [-- --help | --migrate | --reset-admin-password]
 Environment (none is needed):
 
   DATABASE_URL          Postgres to use, postgres://user:password@host:port/database;
-                        without it, one is run in DATA_DIR
+                        without it, one is run in DATA_DIR. Special characters are
+                        percent-encoded: # % / ? @ as %23 %25 %2F %3F %40.
+                        Several servers, of which the first that accepts writes is used:
+                          postgres://user:password@host1:5432,host2:5432/database
+                        A Unix socket:
+                          postgres://user:password@/database?host=/var/run/postgresql
+                        PgBouncer works in session mode only
   DATABASE_OWNER_URL    the same database as the role that owns its tables, for migrations
                         (DATABASE_URL); the role of DATABASE_URL is created if there is none
   DATA_DIR              its directory, and that of generated secrets (data)
@@ -20,6 +26,8 @@ Environment (none is needed):
   MAX_CONNECTIONS       connections that may be open at once (2000)
   REQUEST_TIMEOUT_SECONDS
                         time for a request to arrive in full (30)
+  SHUTDOWN_TIMEOUT      seconds for requests and handlers in flight to finish at a
+                        shutdown; then the process ends with exit code 1 (20)
   JWT_SECRET            signs access tokens, at least 32 random characters
                         (generated, kept in DATA_DIR)
   ACCESS_TOKEN_SECONDS  lifetime of an access token (3600)

@@ -1,4 +1,4 @@
-import { Logger, type Params } from 'nestjs-pino';
+import { Logger, type Params, PinoLogger } from 'nestjs-pino';
 import { PinoPretty as pretty } from 'pino-pretty';
 import { currentContext } from '../kernel/context';
 
@@ -34,13 +34,20 @@ const chatter = new Set<unknown>([
   'NestApplication',
 ]);
 
+/** What they say as errors is also thrown: main says it, once. */
+const alsoThrown = new Set<unknown>(['NestApplication', 'ExceptionHandler', 'TypeOrmModule']);
+
 export class AppLogger extends Logger {
   override log(message: unknown, ...params: unknown[]): void {
     if (!chatter.has(params.at(-1))) super.log(message, ...params);
   }
 
-  /** Nest's own application only says why it cannot listen, which main says in a sentence. */
   override error(message: unknown, ...params: unknown[]): void {
-    if (params.at(-1) !== 'NestApplication') super.error(message, ...params);
+    if (!alsoThrown.has(params.at(-1))) super.error(message, ...params);
   }
+}
+
+/** The logger before there is an application, and for one that fails to become one. */
+export function earlyLogger(params: Params): AppLogger {
+  return new AppLogger(new PinoLogger(params), params);
 }

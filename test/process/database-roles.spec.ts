@@ -62,7 +62,10 @@ describe('the roles of the database', () => {
       `drop owned by orderloom_app; drop role orderloom_app;
        alter function event_store.append security invoker reset search_path;
        drop function subscriptions.begin_rebuild, subscriptions.finish_rebuild, subscriptions.shadow_of;
-       delete from public.migrations where timestamp in (1790000000040, 1790000000041)`,
+       delete from orderloom.migrations where name ~ '179000000004[01]$';
+       create table public.migrations (id serial primary key, timestamp bigint not null, name varchar not null);
+       insert into public.migrations (timestamp, name) select right(name, 13)::bigint, name from orderloom.migrations;
+       drop schema orderloom cascade`,
     );
     await before.stop();
     rmSync(join(DATA_DIR, 'app-password'));
@@ -148,7 +151,10 @@ describe('the roles of the database', () => {
       const { DATABASE_URL } = urls;
       expect(await running({ DATABASE_URL }, look)).not.toMatch(/warn|error/i);
 
-      await query(at(owner), `delete from public.migrations where name = (select max(name) from public.migrations)`);
+      await query(
+        at(owner),
+        `delete from orderloom.migrations where name = (select max(name) from orderloom.migrations)`,
+      );
       const late = await ran({ DATABASE_URL });
       expect(late).toMatchObject({
         code: 1,
@@ -179,8 +185,13 @@ describe('the roles of the database', () => {
         }),
       ]);
       const sentence = (text: RegExp) => ({ code: 1, output: expect.stringMatching(new RegExp(`^${text.source}\n$`)) });
-      expect(found[0]).toMatchObject({ code: 1, output: expect.stringMatching(/password.* Check DATABASE_URL\.\n$/) });
-      expect(found[1]).toMatchObject(sentence(/Cannot use the database .*password.* Check DATABASE_OWNER_URL\./));
+      expect(found[0]).toMatchObject({
+        code: 1,
+        output: expect.stringMatching(/password.* Correct user and password in DATABASE_URL;.*\n$/),
+      });
+      expect(found[1]).toMatchObject(
+        sentence(/Cannot use the database .*password.* Correct user and password in DATABASE_OWNER_URL;.*/),
+      );
       expect(found[2]).toMatchObject(sentence(/Configuration: DATABASE_OWNER_URL needs DATABASE_URL.*/));
       expect(found[3].output).toMatch(/DATABASE_URL and DATABASE_OWNER_URL lead to different databases/);
     });

@@ -54,7 +54,10 @@ describe('the process', () => {
     ]);
     expect(found[0]).toMatchObject(sentence(/Configuration: PORT /));
     expect(found[1]).toMatchObject(sentence(/Configuration: JWT_SECRET /));
-    expect(found[2]).toMatchObject(sentence(/Configuration: JWT_SECRET must be set in production/));
+    expect(JSON.parse(found[2].output)).toMatchObject({
+      level: 'error',
+      msg: expect.stringMatching(/^Configuration: JWT_SECRET must be set in production/),
+    });
   });
 
   describe('with the Postgres that it brings', () => {
@@ -174,11 +177,11 @@ describe('the process', () => {
         ran({ DATABASE_URL: at((url) => (url.pathname = '/missing')) }),
         ran({ DATABASE_URL: 'mysql://127.0.0.1/orderloom' }),
       ]);
-      const because = (text: string) =>
-        sentence(new RegExp(`Cannot use the database .*${text}.* Check DATABASE_URL\\.`));
-      expect(found[0]).toMatchObject(because('ECONNREFUSED'));
-      expect(found[1]).toMatchObject(because('password authentication failed'));
-      expect(found[2]).toMatchObject(because('database "missing" does not exist'));
+      const because = (text: string, advice: string) =>
+        sentence(new RegExp(`Cannot use the database .*${text}.* ${advice} DATABASE_URL\\b`));
+      expect(found[0]).toMatchObject(because('ECONNREFUSED', 'Start the server, or correct host and port in'));
+      expect(found[1]).toMatchObject(because('password authentication failed', 'Correct user and password in'));
+      expect(found[2]).toMatchObject(because('database "missing" does not exist', 'or correct its name in'));
       expect(found[3]).toMatchObject(sentence(/Configuration: DATABASE_URL /));
       expect(Math.max(...found.map(({ after }) => after))).toBeLessThan(15_000);
     });

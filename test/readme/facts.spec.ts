@@ -93,7 +93,8 @@ describe('the README', () => {
   it('starts with commands that need nothing else', () => {
     expect(blocksOf('commands').map(({ text }) => text)).toEqual(['npm ci && npm start']);
     const { engines } = JSON.parse(text('package.json')) as { engines: { node: string } };
-    expect(prose).toContain(`Node ${engines.node.replace('>=', '')} or later`);
+    const [last, ...others] = engines.node.match(/\d+\.\d+/g)!.reverse();
+    expect(prose).toContain(`Node ${others.reverse().join(', ')} or ${last}, or later releases`);
   });
 
   describe('on Docker', () => {

@@ -77,7 +77,7 @@ const hostile: readonly (readonly [what: string, statement: string, sqlState?: s
   ['creates a temporary table', 'create temp table mine (n int)'],
   ['creates a temporary function', `create function pg_temp.mine() returns int language sql as 'select 1'`],
   ['changes the table of a module', 'alter table users.users drop constraint erased_has_no_email'],
-  ['marks migrations as pending', 'delete from public.migrations'],
+  ['marks migrations as pending', 'delete from orderloom.migrations'],
 ];
 
 function signature(name: string): string {

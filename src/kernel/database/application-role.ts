@@ -1,6 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
-import { Client, escapeIdentifier, escapeLiteral } from 'pg';
+import { type Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { connected } from './connected';
+import { LocatedClient } from './located-client';
 
 /** The roles of the database are not as they have to be. The message is one sentence that says what to do. */
 export class DatabaseRoleError extends Error {
@@ -15,7 +16,7 @@ export interface Login {
 
 /** The defaults of `pg` included, such as PGUSER for a URL without a user. */
 export function loginOf(url: string): Login {
-  const { user, password } = new Client({ connectionString: url });
+  const { user, password } = new LocatedClient({ connectionString: url });
   return { role: user ?? '', password: typeof password === 'string' ? password : undefined };
 }
 

@@ -13,13 +13,13 @@ export class DatabaseModule {
       imports: [
         TypeOrmModule.forRoot({
           type: 'postgres',
-          url,
           autoLoadEntities: true,
           retryAttempts: 0,
           applicationName: 'orderloom/modules',
           poolSize: 10,
           connectTimeoutMS: waitMs,
-          extra: { Client: Session },
+          // not as `url`, which TypeORM would interpret in its own way
+          extra: { Client: Session, connectionString: url },
         }),
       ],
       providers: [{ provide: Database, useFactory: () => new Database(url) }],

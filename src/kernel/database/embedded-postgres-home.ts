@@ -51,12 +51,23 @@ export function spawnOptions({ path, account }: Pick<Home, 'path' | 'account'>) 
   };
 }
 
-export async function run(where: Pick<Home, 'path' | 'account'>, command: string, args: string[], input = '') {
+/** @param signal ends it, and the processes that it has started */
+export async function run(
+  where: Pick<Home, 'path' | 'account'>,
+  command: string,
+  args: string[],
+  { input = '', signal }: { readonly input?: string; readonly signal?: AbortSignal } = {},
+) {
   return new Promise<{ ok: boolean; output: string }>((settle) => {
     let output = '';
     const failed = (error: Error) => settle({ ok: false, output: error.message });
     try {
-      const child = spawn(command, args, spawnOptions(where));
+      // a group of its own, so that a signal reaches its children, and Ctrl-C does not
+      const child = spawn(command, args, { ...spawnOptions(where), detached: signal !== undefined });
+      const abort = () => killGroup(child.pid);
+      signal?.addEventListener('abort', abort, { once: true });
+      child.on('close', () => signal?.removeEventListener('abort', abort));
+      if (signal?.aborted) abort();
       child.on('error', failed).on('close', (code) => settle({ ok: code === 0, output }));
       child.stdout.on('data', (text: Buffer) => (output += text.toString()));
       child.stderr.on('data', (text: Buffer) => (output += text.toString()));
@@ -65,6 +76,15 @@ export async function run(where: Pick<Home, 'path' | 'account'>, command: string
       failed(error as Error);
     }
   });
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
+  } catch {
+    // it has ended
+  }
 }
 
 /** The line of some output that names the cause. */
@@ -168,12 +188,9 @@ export function applicationPassword(home: Home): string {
 /** In single-user mode, which asks for no password; the server must not run. */
 async function resetPassword(home: Home, bin: string, password: string): Promise<void> {
   const statement = `ALTER ROLE ${ROLE} PASSWORD '${password}';\n`;
-  const { ok, output } = await run(
-    home,
-    join(bin, exe('postgres')),
-    ['--single', '-D', home.data, 'postgres'],
-    statement,
-  );
+  const { ok, output } = await run(home, join(bin, exe('postgres')), ['--single', '-D', home.data, 'postgres'], {
+    input: statement,
+  });
   if (ok && !/ERROR|FATAL/.test(output)) return;
   throw new EmbeddedPostgresError(
     `The password of the database in ${home.path} is lost and cannot be renewed (${oneLine(output)}): ` +
@@ -192,7 +209,7 @@ function syncDirectory(path: string): void {
  * Makes the cluster unless it is there. initdb works under another name, so that one which was
  * interrupted is never taken for a cluster.
  */
-export async function prepareCluster(home: Home, bin: string, durable: boolean, log: Log) {
+export async function prepareCluster(home: Home, bin: string, durable: boolean, log: Log, signal?: AbortSignal) {
   const created = !existsSync(join(home.data, 'global', 'pg_control'));
   const passwordFile = join(home.path, 'password');
   const known = readPassword(passwordFile);
@@ -215,12 +232,13 @@ export async function prepareCluster(home: Home, bin: string, durable: boolean, 
     const unfinished = join(home.path, `data.new-${randomBytes(4).toString('hex')}`);
     mkdirSync(unfinished, { mode: 0o700 });
     if (home.account) chownSync(unfinished, home.account.uid, home.account.gid);
-    const { ok, output } = await run(home, join(bin, exe('initdb')), [
+    const options = [
       ...['-D', unfinished, '--username', ROLE, '--auth', 'scram-sha-256', '--pwfile', passwordFile],
       // Without all four the result depends on the environment: SQL_ASCII, or an initdb that fails.
       ...['--encoding=UTF8', '--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'],
       ...['--no-instructions', ...(durable ? [] : ['--no-sync'])],
-    ]);
+    ];
+    const { ok, output } = await run(home, join(bin, exe('initdb')), options, { signal });
     if (!ok) {
       rmSync(unfinished, { recursive: true, force: true, maxRetries: 5 });
       throw new EmbeddedPostgresError(

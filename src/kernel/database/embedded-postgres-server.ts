@@ -11,6 +11,9 @@ const DEATHS_WITHIN_MS = 60_000;
 /** How long leftovers of a killed server (backends, shared memory) may hinder a start. */
 const LEFTOVERS_MS = 30_000;
 
+/** How often the data directory is looked for, which somebody may have deleted. Postgres itself looks once a minute. */
+const WATCH_MS = 500;
+
 const SETTINGS = {
   listen_addresses: '127.0.0.1',
   // TCP only: a socket's path is limited to 107 bytes, which a directory may well exceed.
@@ -38,6 +41,10 @@ export class PostgresServer {
   private server: ChildProcess | undefined;
   private restarting: Promise<void> | undefined;
   private stopping = false;
+  private watch: NodeJS.Timeout | undefined;
+  private announceGone: (reason: string) => void = () => undefined;
+  /** Resolves with one sentence when it has ended and is not started again. */
+  readonly gone = new Promise<string>((resolve) => (this.announceGone = resolve));
 
   constructor(
     private readonly home: Home,
@@ -56,11 +63,13 @@ export class PostgresServer {
     }
     process.on('exit', this.onProcessExit);
     await this.launch({ mayMove: true });
+    this.watch = setInterval(this.look, WATCH_MS).unref();
     return this.port;
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
+    clearInterval(this.watch);
     const pid = this.server?.pid;
     if (pid) await shutDown(pid);
     await this.restarting;
@@ -71,6 +80,25 @@ export class PostgresServer {
   private readonly onProcessExit = () => {
     this.server?.kill('SIGINT');
   };
+
+  /** The pid file is there for as long as the server runs. Without its files, the server goes on and answers from memory. */
+  private readonly look = () => {
+    const pid = this.server?.pid;
+    if (this.stopping || this.restarting || pid === undefined) return;
+    if (existsSync(join(this.home.data, 'postmaster.pid'))) return;
+    this.end(this.removed);
+    process.kill(pid, 'SIGQUIT');
+  };
+
+  private get removed(): string {
+    return `The data directory ${this.home.data} was removed while Postgres was using it: restore it from a backup.`;
+  }
+
+  private end(reason: string): void {
+    this.stopping = true;
+    clearInterval(this.watch);
+    this.announceGone(reason);
+  }
 
   private async launch({ mayMove }: { mayMove: boolean }): Promise<void> {
     await this.clearLeftovers();
@@ -114,7 +142,8 @@ export class PostgresServer {
       const onEnd = (how: string) => {
         ended ??= how;
         if (this.server === server) this.server = undefined;
-        if (ready && !this.stopping) this.restarting = this.restart(`process ${server.pid} ${how}`);
+        if (!ready || this.stopping) return;
+        this.restarting = this.restart(`process ${server.pid} ${how}`).finally(() => (this.restarting = undefined));
       };
       server.on('error', (error) => onEnd(error.message));
       server.on('exit', (code, signal) => onEnd(signal ? `was ended by ${signal}` : `exited with code ${code}`));
@@ -145,10 +174,11 @@ export class PostgresServer {
 
   private async restart(how: string): Promise<void> {
     for (let reason = how; !this.stopping;) {
+      if (!existsSync(join(this.home.data, 'global', 'pg_control'))) return this.end(this.removed);
       const now = Date.now();
       while (this.deaths[0] !== undefined && now - this.deaths[0] > DEATHS_WITHIN_MS) this.deaths.shift();
       if (this.deaths.push(now) > MAX_DEATHS) {
-        this.log(`Postgres: ${reason}; giving up after ${MAX_DEATHS} restarts within a minute, see ${this.logFile}`);
+        this.end(`Postgres: ${reason}; giving up after ${MAX_DEATHS} restarts within a minute, see ${this.logFile}.`);
         return;
       }
       this.log(`Postgres: ${reason}; restarting it (${this.deaths.length} of at most ${MAX_DEATHS} within a minute)`);

@@ -14,6 +14,8 @@ export interface EmbeddedPostgres {
   readonly appUrl: string;
   /** True when this start created the data directory (initdb ran). */
   readonly created: boolean;
+  /** Resolves with one sentence when the server has ended for good without having been told to. */
+  readonly gone: Promise<string>;
   /** Fast shutdown (SIGINT), waits for the server to be gone; idempotent. Drain the application first. */
   stop(): Promise<void>;
 }
@@ -25,6 +27,8 @@ export interface EmbeddedPostgresOptions {
   readonly log?: (line: string) => void;
   /** Server settings on top of ours, e.g. `{ fsync: 'off' }` in tests. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Abandons the start: it rejects once nothing that it has begun runs any more. */
+  readonly signal?: AbortSignal;
 }
 
 const DATABASE = 'orderloom';
@@ -37,7 +41,7 @@ const DATABASE = 'orderloom';
  * @throws EmbeddedPostgresError when it cannot run here or another process holds the directory.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { directory, log = () => undefined, settings = {} } = options;
+  const { directory, log = () => undefined, settings = {}, signal } = options;
   try {
     const native = locateBinaries();
     const home = await prepareHome(directory, log);
@@ -47,21 +51,28 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       await server.stop();
       release();
     };
+    const interrupt = () => void server.stop();
+    signal?.addEventListener('abort', interrupt);
     try {
+      signal?.throwIfAborted();
       const bin = await prepareBinaries(home, native, log);
       await server.clearLeftovers();
-      const { created, password } = await prepareCluster(home, bin, settings.fsync !== 'off', log);
+      const { created, password } = await prepareCluster(home, bin, settings.fsync !== 'off', log, signal);
+      signal?.throwIfAborted();
       const port = await server.start(bin);
+      signal?.throwIfAborted();
       const urlOf = (role: string, secret: string, database: string) =>
         `postgres://${role}:${secret}@127.0.0.1:${port}/${database}`;
       const ownerUrl = urlOf(ROLE, password, DATABASE);
       const appUrl = urlOf(APPLICATION_ROLE, applicationPassword(home), DATABASE);
       await ensureDatabase(appUrl, urlOf(ROLE, password, 'postgres'));
       let stopped: Promise<void> | undefined;
-      return { ownerUrl, appUrl, created, stop: () => (stopped ??= stop()) };
+      return { ownerUrl, appUrl, created, gone: server.gone, stop: () => (stopped ??= stop()) };
     } catch (error) {
       await stop();
       throw error;
+    } finally {
+      signal?.removeEventListener('abort', interrupt);
     }
   } catch (error) {
     if (error instanceof EmbeddedPostgresError) throw error;

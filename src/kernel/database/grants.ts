@@ -3,7 +3,7 @@ import { createRole, loginOf, roleExists } from './application-role';
 import { connected } from './connected';
 
 /** Written by event_store.append() and by migrations alone, both with the owner's rights. */
-const readOnly = ['event_store.events', 'public.migrations'];
+const readOnly = ['event_store.events', 'orderloom.migrations'];
 
 /**
  * The statements that bring the rights of the application's role ($1) to what they should be; none when they are.
@@ -20,8 +20,7 @@ const corrections = `
   ), relations as (
     select c.relkind, c.relacl, format('%I.%I', n.nspname, c.relname) as name
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
-      and (n.oid in (select oid from schemas) or c.oid = to_regclass('public.migrations'))
+    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and n.oid in (select oid from schemas)
   ), objects (kind, name, acl, wanted, is_public) as (
     select 'schema', quote_ident(nspname), nspacl, array['USAGE'], false from schemas
     union all

@@ -1,5 +1,6 @@
-import { Client, type ClientConfig } from 'pg';
+import type { Client, ClientConfig } from 'pg';
 import { isSessionLost } from './errors';
+import { LocatedClient } from './located-client';
 
 /** What a pool adds for its sessions. */
 export interface SessionConfig extends ClientConfig {
@@ -8,8 +9,6 @@ export interface SessionConfig extends ClientConfig {
    * away.
    */
   readonly relaxed?: boolean;
-  /** Statements may take as long as they need, such as migrations. */
-  readonly unhurried?: boolean;
 }
 
 /** The server gives up on a statement after this time, and this process on the session a little later, in ms. */
@@ -35,7 +34,7 @@ const settings = `
 const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`;
 
 /** The database takes no writes at present: a standby, or by its settings. */
-class ReadOnlyError extends Error {
+export class ReadOnlyError extends Error {
   override readonly name = 'ReadOnlyError';
   /** SQLSTATE read_only_sql_transaction */
   readonly code = '25006';
@@ -49,17 +48,16 @@ class ReadOnlyError extends Error {
  * A connection to Postgres, of whichever pool. It has our settings, and ends when it is no good any more: after a query
  * without an answer in time, or after an error that says so. Whoever holds it then gets another one.
  */
-export class Session extends Client {
+export class Session extends LocatedClient {
   private readonly settings: string;
   private readonly name: string;
 
   constructor(config: SessionConfig) {
-    const { relaxed = false, unhurried = false } = config;
-    super({ connectionTimeoutMillis: connectMs, keepAlive: true, query_timeout: unhurried ? 0 : queryMs, ...config });
-    const limit = unhurried ? 0 : Math.min(statementMs, config.query_timeout ?? statementMs);
-    const commit = relaxed ? 'set synchronous_commit = off' : durable;
+    super({ connectionTimeoutMillis: connectMs, keepAlive: true, query_timeout: queryMs, ...config });
+    const limit = Math.min(statementMs, config.query_timeout ?? statementMs);
+    const commit = config.relaxed ? 'set synchronous_commit = off' : durable;
     this.settings = `${settings}; set statement_timeout = ${limit}; ${commit}`;
-    this.name = config.application_name ?? 'orderloom';
+    this.name = config.application_name ?? '';
     // Pools and TypeORM listen only while they use it, or only while they do not: lost in between, it would end the process.
     this.on('error', () => undefined);
   }

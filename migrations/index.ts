@@ -1,0 +1,39 @@
+import type { MigrationInterface } from 'typeorm';
+import { EventStoreLog1790000000001 } from './event-store/0001-log';
+import { EventStoreSnapshots1790000000020 } from './event-store/0002-snapshots';
+import { EventStoreAppend1790000000023 } from './event-store/0003-append';
+import { EventStoreAppendAsOwner1790000000040 } from './event-store/0004-append-as-owner';
+import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
+import { Orders1790000000014 } from './orders/0001-orders';
+import { Payments1790000000012 } from './payments/0001-payments';
+import { PersonalData1790000000021 } from './personal-data/0001-keys';
+import { Products1790000000011 } from './products/0001-products';
+import { Sagas1790000000003 } from './sagas/0001-sagas';
+import { Shipping1790000000013 } from './shipping/0001-shipping';
+import { Subscriptions1790000000002 } from './subscriptions/0001-subscriptions';
+import { SubscriptionsRebuildAsOwner1790000000041 } from './subscriptions/0002-rebuild-as-owner';
+import { SubscriptionsKnowledgeAndHistory1790000000061 } from './subscriptions/0004-knowledge-and-history';
+import { Users1790000000010 } from './users/0001-users';
+import { UsersErasure1790000000022 } from './users/0002-erasure';
+import { UsersSignIn1790000000030 } from './users/0003-sign-in';
+
+/** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
+export const migrations: readonly (new () => MigrationInterface)[] = [
+  EventStoreLog1790000000001,
+  Subscriptions1790000000002,
+  Sagas1790000000003,
+  GatewayIdempotency1790000000004,
+  Users1790000000010,
+  Products1790000000011,
+  Payments1790000000012,
+  Shipping1790000000013,
+  Orders1790000000014,
+  EventStoreSnapshots1790000000020,
+  PersonalData1790000000021,
+  UsersErasure1790000000022,
+  EventStoreAppend1790000000023,
+  UsersSignIn1790000000030,
+  EventStoreAppendAsOwner1790000000040,
+  SubscriptionsRebuildAsOwner1790000000041,
+  SubscriptionsKnowledgeAndHistory1790000000061,
+];
