@@ -4,6 +4,7 @@ import { EventStoreSnapshots1790000000020 } from './event-store/0002-snapshots';
 import { EventStoreAppend1790000000023 } from './event-store/0003-append';
 import { EventStoreAppendAsOwner1790000000040 } from './event-store/0004-append-as-owner';
 import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
+import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
 import { Orders1790000000014 } from './orders/0001-orders';
 import { Payments1790000000012 } from './payments/0001-payments';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
@@ -36,4 +37,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   EventStoreAppendAsOwner1790000000040,
   SubscriptionsRebuildAsOwner1790000000041,
   SubscriptionsKnowledgeAndHistory1790000000061,
+  GatewayFailuresAfterCommit1790000000071,
 ];

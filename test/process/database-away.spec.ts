@@ -1,69 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createDatabase, type TestDatabase } from '../support/database';
 import { type Scrape, scrape } from '../support/metrics';
 import { AppProcess, freePort } from './app-process';
+import { Line } from './line';
 
 jest.setTimeout(60_000);
-
-/** Stands between the app and Postgres: can fall silent, as a network does, or hang up, as a server that stops. */
-class Line {
-  private readonly ends = new Map<Socket, Socket>();
-  private server: Server | undefined;
-  private silent = false;
-
-  constructor(
-    private readonly port: number,
-    private readonly to: { host: string; port: number },
-  ) {}
-
-  open(): Promise<void> {
-    const server = (this.server = createServer((near) => {
-      const far = connect(this.to);
-      this.ends.set(near, far);
-      for (const [end, other] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        end.on('error', () => undefined);
-        end.on('close', () => {
-          this.ends.delete(near);
-          other.destroy();
-        });
-        if (!this.silent) end.pipe(other);
-      }
-    }));
-    return new Promise((resolve) => server.listen(this.port, '127.0.0.1', resolve));
-  }
-
-  silence(): void {
-    this.silent = true;
-    for (const [near, far] of this.ends) {
-      near.unpipe(far);
-      far.unpipe(near);
-    }
-  }
-
-  speak(): void {
-    this.silent = false;
-    for (const [near, far] of this.ends) {
-      near.pipe(far);
-      far.pipe(near);
-    }
-  }
-
-  async hangUp(): Promise<void> {
-    const closed = new Promise((resolve) => this.server?.close(resolve));
-    for (const [near, far] of this.ends) {
-      near.destroy();
-      far.destroy();
-    }
-    await closed;
-  }
-}
 
 describe('while the database is away', () => {
   let directory: string;

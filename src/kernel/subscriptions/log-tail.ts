@@ -51,6 +51,8 @@ export class LogTail {
   /** When the next look is due, in ms of `performance.now()`. */
   private dueAt = Infinity;
   private polling: Promise<void> | undefined;
+  /** A notification may come before this process knows where it begins. */
+  private started = false;
   private stopped = false;
   /** When this process last knew the whole log, in ms of `performance.now()`. */
   private completeAt = -Infinity;
@@ -79,6 +81,7 @@ export class LogTail {
     const began = performance.now();
     this.newest = await this.store.newest();
     this.completeAt = began;
+    this.started = true;
     this.store.onCommitted((events) => {
       this.accept(events);
       this.onCommitted();
@@ -184,7 +187,7 @@ export class LogTail {
   /** Sooner than it was to be, but never later: under load there is always another reason to look in a moment. */
   private schedule(ms: number): void {
     const dueAt = performance.now() + ms;
-    if (this.stopped || this.polling || dueAt >= this.dueAt) return;
+    if (!this.started || this.stopped || this.polling || dueAt >= this.dueAt) return;
     clearTimeout(this.timer);
     this.dueAt = dueAt;
     this.timer = setTimeout(() => {

@@ -80,7 +80,8 @@ export class ProjectionRunner extends Runner {
         }
         continue;
       }
-      if (last < tail.head) ahead = { after: last, limit, page: this.read(last, limit, signal) };
+      const isNewest = last >= tail.head;
+      if (!isNewest) ahead = { after: last, limit, page: this.read(last, limit, signal) };
       const relevant = events.filter((event) => this.isMine(event));
       // What does not concern this view is only remembered now and then: reading it again costs little.
       if (relevant.length === 0 && last - saved < page) {
@@ -116,6 +117,11 @@ export class ProjectionRunner extends Runner {
           saved = this.position;
           attempt = 0;
         }
+      }
+      // By now there is more in a busy log, at whose very end nobody ever stands.
+      if (isNewest && this.position === last && (await this.caughtUp(lease))) {
+        abort.abort();
+        return polling;
       }
     }
     await this.save(lease, saved);

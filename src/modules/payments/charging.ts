@@ -7,12 +7,15 @@ import { PaymentRequested } from './contracts/payment-events';
 import { ProcessPayment, RefundPayment } from './contracts/process-payment';
 import { chargeable, paymentIdOf, PaymentStreams } from './payment';
 import { PaymentProvider } from './payment-provider';
+import { LedgerError } from './sandbox-provider';
 
 /** What payments needs to know of it; the stored name is the contract, so orders need not be imported. */
 @EventType('order.cancelled')
 class OrderCancelled {
   constructor(readonly orderId: string) {}
 }
+
+const isOutage = (error: unknown) => !(error instanceof LedgerError);
 
 /** The provider's side of a payment: takes and gives back, once each, and writes down what came of it. */
 @Injectable()
@@ -24,7 +27,12 @@ export class Charging {
     private readonly provider: PaymentProvider,
     resilience: Resilience,
   ) {
-    this.policy = resilience.policy('payment-provider', { timeoutMs: 5000, maxConcurrent: 64, maxQueued: 512 });
+    this.policy = resilience.policy('payment-provider', {
+      timeoutMs: 5000,
+      maxConcurrent: 64,
+      maxQueued: 512,
+      shouldCount: isOutage,
+    });
   }
 
   /** Safe to repeat from any point: the payment's id is the provider's idempotency key. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { Database } from '../../kernel/database/database';
 import { newId } from '../../kernel/ids';
+import { within } from '../../kernel/time-limit';
 import { type ChargeRequest, type ChargeResult, PaymentProvider, type RefundRequest } from './payment-provider';
 
 const declines: Readonly<Record<string, string>> = {
@@ -23,6 +24,19 @@ const manners = {
 interface Entry {
   outcome: string;
   reference: string;
+}
+
+/** For one statement, in ms: so that a whole call fails for this reason, and not by the time limit of its policy. */
+const ledgerMs = 900;
+
+/** The ledger is in the app's own database: trouble there is no outage of the provider. What was asked may have been done. */
+export class LedgerError extends Error {
+  override readonly name = 'LedgerError';
+  readonly retryAfterMs = 1000;
+
+  constructor(cause: unknown) {
+    super('The ledger of the sandbox provider cannot be used just now', { cause });
+  }
 }
 
 /**
@@ -62,21 +76,19 @@ export class SandboxProvider extends PaymentProvider {
   async refund({ key, chargeKey }: RefundRequest): Promise<{ reference: string }> {
     const known = await this.find(key);
     if (known) return known;
-    const { rows } = await this.database.pool.query<{ outcome: string; amount_minor: string; currency: string }>(
+    const [charge] = await this.query<{ outcome: string; amount_minor: string; currency: string }>(
       `select outcome, amount_minor, currency from payments.sandbox_ledger where key = $1`,
       [chargeKey],
     );
-    const [charge] = rows;
     if (charge?.outcome !== 'charged') throw new Error(`There is no charge ${chargeKey} to refund`);
     return this.write('refund', key, chargeKey, 'refunded', Number(charge.amount_minor), charge.currency);
   }
 
   private async find(key: string): Promise<Entry | undefined> {
-    const { rows } = await this.database.pool.query<Entry>(
-      'select outcome, reference from payments.sandbox_ledger where key = $1',
-      [key],
-    );
-    return rows[0];
+    const [entry] = await this.query<Entry>('select outcome, reference from payments.sandbox_ledger where key = $1', [
+      key,
+    ]);
+    return entry;
   }
 
   private async write(
@@ -87,11 +99,20 @@ export class SandboxProvider extends PaymentProvider {
     amountMinor: number,
     currency: string,
   ): Promise<Entry> {
-    await this.database.pool.query(
+    await this.query(
       `insert into payments.sandbox_ledger (key, kind, charge_key, outcome, amount_minor, currency, reference)
        values ($1, $2, $3, $4, $5, $6, $7) on conflict (key) do nothing`,
       [key, kind, chargeKey, outcome, amountMinor, currency, `sandbox_${newId()}`],
     );
     return (await this.find(key))!;
+  }
+
+  private async query<Row>(text: string, values: unknown[]): Promise<Row[]> {
+    try {
+      const { rows } = await within(ledgerMs, 'The ledger', () => this.database.pool.query(text, values));
+      return rows as Row[];
+    } catch (error) {
+      throw new LedgerError(error);
+    }
   }
 }

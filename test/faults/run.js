@@ -1,0 +1,2 @@
+require('../support/typescript');
+require('./run.ts');

@@ -1,0 +1,3 @@
+const { assertPlanted } = require('../../support/typescript');
+require('./process.ts');
+assertPlanted();
