@@ -30,10 +30,10 @@ const shadowOf = (table: string): string => `${table}__rebuild`;
 export class RebuildRunner extends ProjectionRunner {
   private signal = AbortSignal.abort();
   private isAnalyzed = false;
-  /** Failures in a row, and when to try again, in ms of `performance.now()`. */
+  /** In a row. */
   private failures = 0;
-  private dueAt = 0;
-  private timer: NodeJS.Timeout | undefined;
+  /** Runs until the swap may be tried again. */
+  private pause: NodeJS.Timeout | undefined;
   /** What stands in the status; undefined when this process cannot know. */
   private shown: string | null | undefined;
   private readonly saidAt = { log: -Infinity, error: -Infinity };
@@ -62,7 +62,6 @@ export class RebuildRunner extends ProjectionRunner {
     this.signal = abort.signal;
     this.isAnalyzed = false;
     this.failures = 0;
-    this.dueAt = 0;
     this.shown = undefined;
     try {
       const from = await this.prepare(lease);
@@ -71,7 +70,8 @@ export class RebuildRunner extends ProjectionRunner {
       this.logger.log(`Building ${this.projection.table} anew, from ${from} on`);
       await super.run({ ...lease, position: from }, abort);
     } finally {
-      clearTimeout(this.timer);
+      clearTimeout(this.pause);
+      this.pause = undefined;
     }
   }
 
@@ -112,7 +112,7 @@ export class RebuildRunner extends ProjectionRunner {
 
   /** Everything known is in the new table: swaps, or arranges for the next try. */
   protected override async caughtUp(lease: Lease): Promise<boolean> {
-    if (performance.now() < this.dueAt) return false;
+    if (this.pause) return false;
     try {
       if (await this.swap(lease)) {
         this.logger.log(`${this.projection.table} has been swapped for the one built anew`);
@@ -122,10 +122,10 @@ export class RebuildRunner extends ProjectionRunner {
     } catch (error) {
       await this.failed(lease, error);
     }
-    const pauseMs = this.pauseMs();
-    this.dueAt = performance.now() + pauseMs;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.wake(), pauseMs + 1);
+    this.pause = setTimeout(() => {
+      this.pause = undefined;
+      this.wake();
+    }, this.pauseMs());
     return false;
   }
 

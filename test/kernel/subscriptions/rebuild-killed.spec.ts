@@ -14,7 +14,7 @@ const points: readonly (readonly [where: string, behind: string])[] = [
     `await client.query('select subscriptions.begin_rebuild($1)', [this.projection.table]);`,
   ],
   ['before the first event is applied', `if (from === undefined) return;`],
-  ['once all events are applied', `if (performance.now() < this.dueAt) return false;`],
+  ['once all events are applied', `if (this.pause) return false;`],
   [
     'before the swap is committed',
     `await client.query('select subscriptions.finish_rebuild($1)', [this.projection.table]);`,
