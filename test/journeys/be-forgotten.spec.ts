@@ -29,7 +29,13 @@ async function tablesWith(shop: TestApp, text: string): Promise<string[]> {
   );
   const found: string[] = [];
   for (const { name } of tables) {
-    const rows = await query(shop, `select from ${name} t where t::text ilike '%' || $1 || '%' limit 1`, [text]);
+    const rows = await query(shop, `select from ${name} t where t::text ilike '%' || $1 || '%' limit 1`, [text]).catch(
+      (error: { code?: string }) => {
+        // the table of a rebuild that has taken the place of the view by now
+        if (error.code === '42P01' && name.endsWith('__rebuild')) return [];
+        throw error;
+      },
+    );
     if (rows.length > 0) found.push(name);
   }
   return found;
