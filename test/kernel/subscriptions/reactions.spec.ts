@@ -341,10 +341,14 @@ describe('a reaction', () => {
       const closing = kernel.close();
       open();
       await closing;
-      await tester.query(`update subscriptions.checkpoints set position = 0 where name = $1`, [subscription]);
+      // paused, so that it is told again only when it is to fail
+      await tester.query(`update subscriptions.checkpoints set position = 0, paused_by = 'test' where name = $1`, [
+        subscription,
+      ]);
       kernel = await start();
       failing.set(1, Infinity);
       kernel.get(Heard).on = failAsOftenAsAsked;
+      await kernel.subscriptions.resume(subscription, operator);
       await kernel.subscriptions.idle();
       expect(await states()).toBe('failed');
     });
