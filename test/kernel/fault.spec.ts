@@ -66,6 +66,12 @@ describe('a fault', () => {
     expect(faultOf(thrown)).toBe('event'),
   );
 
+  it('of the event is a target outside that cannot be reached', () => {
+    const cause = sqlState('ECONNREFUSED');
+    expect(faultOf(new TypeError('fetch failed', { cause }))).toBe('event');
+    expect(faultOf(cause)).toBe('infrastructure');
+  });
+
   it('asks for patience when a target outside says when to come back', () => {
     expect(faultOf(new CircuitBreakerOpenError('provider', 100, false))).toBe('patience');
   });

@@ -47,10 +47,14 @@ export function isDatabaseTrouble(error: unknown): boolean {
   return isSessionLost(error) || some(error, ({ code }) => trouble.test(code));
 }
 
-/** Whether it holds for the error or for what it wraps: TypeORM keeps pg's error, and ours keep their cause. */
+/**
+ * Whether it holds for the error or for what it wraps: TypeORM keeps pg's error, and ours keep their cause. Not for the
+ * TypeError of a failed `fetch`: the target of that call is not the database.
+ */
 function some(error: unknown, holds: (error: { code: string; message: string }) => boolean): boolean {
   let current = error;
   for (let depth = 0; depth < 5 && typeof current === 'object' && current !== null; depth++) {
+    if (current instanceof TypeError) return false;
     const { code, message, cause, driverError } = current as Record<string, unknown>;
     const of = {
       code: typeof code === 'string' ? code : '',

@@ -31,7 +31,7 @@ export const defaultRetry: RetryOptions = {
   backoffMs: 50,
   maxBackoffMs: 5000,
   patienceMs: 24 * 3_600_000,
-  deliveryMs: 30_000,
+  deliveryMs: 60_000,
 };
 
 /** How long a caller waits for the views to show what it wrote, in ms. */
