@@ -2,6 +2,7 @@ import type { IEventHandler } from '@nestjs/cqrs';
 import type { Client } from 'pg';
 import { currentContext } from '../../../src/kernel/context';
 import { Database } from '../../../src/kernel/database/database';
+import { DomainError } from '../../../src/kernel/domain-error';
 import { EventStore } from '../../../src/kernel/event-store/event-store';
 import { EventType } from '../../../src/kernel/event-store/event-type';
 import { newId } from '../../../src/kernel/ids';
@@ -230,6 +231,15 @@ describe('a reaction', () => {
       expect((await letters())[0]!.error).toContain('not now, 2');
       const status = (await kernel.subscriptions.status()).find((each) => each.name === subscription);
       expect(status).toMatchObject({ deadLetters: 3, lag: 0 });
+    });
+
+    it('becomes a dead letter also when what fails is a refusal', async () => {
+      heard.on = () => {
+        throw new DomainError('not-found', 'order-unknown', 'There is no such order.');
+      };
+      await tell(aThing(), 1);
+      await kernel.subscriptions.idle();
+      expect(await letters()).toMatchObject([{ state: 'failed', position: 1, attempts: 3 }]);
     });
 
     it('stays parked over a restart, and is replayed in order when an operator says so', async () => {
