@@ -352,9 +352,12 @@ describe('a reaction', () => {
       open();
       await closing;
       await tester.query(`update subscriptions.checkpoints set position = 0 where name = $1`, [subscription]);
-      kernel = await start();
       failing.set(1, Infinity);
+      // not before it is known what fails
+      await takeLease(tester, subscription);
+      kernel = await start();
       kernel.get(Heard).on = failAsOftenAsAsked;
+      await giveBackLease(tester, subscription);
       await kernel.subscriptions.idle();
       expect(await states()).toBe('failed');
     });
