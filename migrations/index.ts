@@ -13,6 +13,7 @@ import { Sagas1790000000003 } from './sagas/0001-sagas';
 import { Shipping1790000000013 } from './shipping/0001-shipping';
 import { Subscriptions1790000000002 } from './subscriptions/0001-subscriptions';
 import { SubscriptionsRebuildAsOwner1790000000041 } from './subscriptions/0002-rebuild-as-owner';
+import { SubscriptionsQuietSwap1790000000051 } from './subscriptions/0003-quiet-swap';
 import { SubscriptionsKnowledgeAndHistory1790000000061 } from './subscriptions/0004-knowledge-and-history';
 import { Users1790000000010 } from './users/0001-users';
 import { UsersErasure1790000000022 } from './users/0002-erasure';
@@ -36,6 +37,7 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   UsersSignIn1790000000030,
   EventStoreAppendAsOwner1790000000040,
   SubscriptionsRebuildAsOwner1790000000041,
+  SubscriptionsQuietSwap1790000000051,
   SubscriptionsKnowledgeAndHistory1790000000061,
   GatewayFailuresAfterCommit1790000000071,
 ];

@@ -44,7 +44,8 @@ export function readable(thrown: unknown): unknown {
 
 function textOf(thrown: unknown): string {
   if (thrown === undefined || thrown === null) return `${thrown} was thrown`;
-  if (typeof thrown !== 'object') return String(thrown as string | number | bigint | boolean | symbol);
+  if (typeof thrown === 'function') return `function ${thrown.name} was thrown`;
+  if (typeof thrown !== 'object') return (thrown as string | number | bigint | boolean | symbol).toString();
   const { name, message, stack } = {
     name: attempt(() => (thrown as Error).name),
     message: attempt(() => (thrown as Error).message),

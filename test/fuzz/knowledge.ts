@@ -26,6 +26,7 @@ export const weights: Readonly<Record<string, number>> = {
   pauseSubscription: 0.2,
   isolateCircuitBreaker: 0.2,
   rebuildProjection: 0.4,
+  abandonRebuild: 0.4,
 };
 
 /** Members that refer to a resource of another name: `customerId` is the id of a user. */
@@ -35,6 +36,7 @@ const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noPassword = 'needs a code or the current password, which test/security/sign-in.spec.ts has';
 const noLoss = 'needs a log that has lost events, which no request can bring about';
 const noRetired = 'needs a subscription that no program handles, which no request can bring about';
+const noLongRebuild = 'needs a rebuild that takes longer than until the next request';
 const noParkedSaga = 'needs a parked saga, which no request can bring about';
 
 /** Operations that may end without a 2xx, and why. */
@@ -49,6 +51,7 @@ export const unreachable: Readonly<Record<string, string>> = {
   retrySaga: noParkedSaga,
   markSagaResolved: noParkedSaga,
   skipSagaStep: noParkedSaga,
+  abandonRebuild: noLongRebuild,
 };
 
 /** Tables that may change while a request is refused, and why. */

@@ -213,6 +213,24 @@ describe('a first start', () => {
     }
   });
 
+  it('works with several servers of which the first does not run', async () => {
+    await admin.query('create database several owner owner');
+    const own = String(await freePort());
+    const hosts = `127.0.0.1:${await freePort()},127.0.0.1:${port}`;
+    const app = run({ DATABASE_URL: `postgres://owner:secret@${hosts}/several`, PORT: own });
+    await app.ready(`http://127.0.0.1:${own}`);
+    expect(await app.end()).toMatchObject({ code: 0 });
+  });
+
+  it('says what to do about a server without TLS', async () => {
+    const plain = new URL(process.env['TEST_POSTGRES_URL']!);
+    plain.searchParams.set('sslmode', 'require');
+    expect(await said({ DATABASE_URL: plain.href })).toEqual({
+      code: 1,
+      lines: [expect.stringMatching(/does not support SSL.*use sslmode=disable in DATABASE_URL/)],
+    });
+  });
+
   it('works with a certificate whose authority the URL names', async () => {
     const DATABASE_URL = `${urlOf('owner', 'empty')}?sslmode=verify-full&sslrootcert=${join(directory, 'server.crt')}`;
     expect(await said({ DATABASE_URL }, ['--migrate'])).toMatchObject({ code: 0 });

@@ -59,7 +59,9 @@ const hostile: readonly (readonly [what: string, statement: string, sqlState?: s
   ['owns the log', 'alter table event_store.events owner to current_user'],
   ['rebuilds the log as a view', `select subscriptions.begin_rebuild('event_store.events')`],
   ['puts an empty table in the place of the log', `select subscriptions.finish_rebuild('event_store.events')`],
-  ['rebuilds a table that others refer to', `select subscriptions.begin_rebuild('products.products')`],
+  ['rebuilds a table that others refer to', `select subscriptions.begin_rebuild('products.products')`, '2BP01'],
+  ['drops a table beside the log', `select subscriptions.abandon_rebuild('event_store.events')`],
+  ['analyzes a table beside the log', `select subscriptions.analyze_rebuild('event_store.events')`],
   ['rebuilds a catalogue of the server', `select subscriptions.begin_rebuild('pg_catalog.pg_authid')`],
   [
     'replaces append()',

@@ -85,6 +85,9 @@ export class Metrics implements OnModuleInit {
     gauge('lag_seconds', 'How long the oldest event that it has not handled has waited.', lag('lagSeconds'));
     gauge('dead_letters', 'Events that it failed to handle or that wait behind one.', (each) => each.deadLetters);
     gauge('parked_partitions', 'Aggregates that wait behind a dead letter.', (each) => each.parkedPartitions);
+    gauge('failed', 'Whether it is a rebuild that failed the last time it was tried (1).', (each) =>
+      Number(each.error !== null),
+    );
     gauge('paused', 'Whether an operator has paused it (1).', ({ pausedBy }) => Number(pausedBy !== null));
 
     const work = (value: keyof ReturnType<Subscriptions['work']>[number]) => () =>

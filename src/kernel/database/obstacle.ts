@@ -4,6 +4,7 @@ import { describeDatabase } from '../../config/database-url';
 const advice: readonly (readonly [RegExp, string])[] = [
   [/^FILE$/, 'Correct the name of that file in $.'],
   [/^ECONNREFUSED|^ENOENT/, 'Start the server, or correct host and port in $.'],
+  [/^EACCES$|^EPERM$/, 'Let the user of this process connect to that socket, or correct $.'],
   [/^ENOTFOUND|^EAI_/, 'Correct the host in $.'],
   [/^28P01$|^SASL$/, 'Correct user and password in $; characters such as # % / @ are percent-encoded there.'],
   [/^28/, 'Correct the user in $, or let it in with an entry in pg_hba.conf.'],
@@ -19,8 +20,8 @@ const advice: readonly (readonly [RegExp, string])[] = [
     'Name the file of its certificate authority with sslrootcert=FILE in $, or use sslmode=no-verify, which encrypts without knowing the server.',
   ],
   [/^ERR_TLS_CERT_ALTNAME/, 'Use the host name of its certificate in $.'],
-  [/^NO_TLS$/, 'Enable ssl there, or use sslmode=disable in $.'],
-  [/^(08|ECONN|EHOST|ENET|EPIPE|ETIMEDOUT|LOST)/, 'Check $.'],
+  [/^NO_TLS$/, 'Turn on ssl in the settings of the server, or use sslmode=disable in $.'],
+  [/^(08|EPROTO|ERR_SSL|ERR_TLS|ECONN|EHOST|ENET|EPIPE|ETIMEDOUT|LOST)/, 'Check $.'],
 ];
 
 /** Errors of `pg` that have no code, by their message. */

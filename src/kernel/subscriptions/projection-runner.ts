@@ -23,6 +23,8 @@ export class ProjectionRunner extends Runner {
   protected readonly types: ReadonlySet<string>;
   /** The newest event that this worker has read up to. */
   private seen: LogPosition | undefined;
+  /** Ends the wait for news. */
+  protected wake: () => void = () => {};
 
   constructor(
     { name, version }: Pick<ProjectionMetadata, 'name' | 'version'>,
@@ -41,10 +43,9 @@ export class ProjectionRunner extends Runner {
     const { tail, retry } = this.deps;
     const { signal } = abort;
     const replays = new Set<string>();
-    let wake = () => {};
     const polling = this.pollReplays((partition) => {
       replays.add(partition);
-      wake();
+      this.wake();
     }, signal);
     let limit = page;
     let attempt = 0;
@@ -72,7 +73,7 @@ export class ProjectionRunner extends Runner {
           abort.abort();
           return polling;
         }
-        const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (wake = resolve))];
+        const news = [tail.wait(this.position, signal), new Promise<void>((resolve) => (this.wake = resolve))];
         if (saved === this.position) {
           await Promise.race(news);
         } else if (await Promise.race([...news, delay(idleSaveMs, 'quiet')])) {

@@ -54,6 +54,8 @@ export interface SubscriptionStatus {
   /** Events in hand in this process that wait for the database, or for a target that is not ready. */
   readonly waiting: number;
   readonly owner: string | null;
+  /** Why a rebuild failed the last time; it is tried again. */
+  readonly error: string | null;
   readonly pausedBy: string | null;
   readonly retiredBy: string | null;
   readonly deadLetters: number;
@@ -87,7 +89,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new Logger('Subscriptions');
   private readonly runners: Runner[] = [];
   /** Idle but while there is a checkpoint of their name: see {@link rebuild}. */
-  private readonly rebuilds: Runner[] = [];
+  private readonly rebuilds: RebuildRunner[] = [];
   private readonly projections = new Map<string, ProjectionMetadata>();
   private readonly reactions = new Set<string>();
   private readonly tail: LogTail;
@@ -248,7 +250,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
 
   async status(): Promise<SubscriptionStatus[]> {
     const { rows } = await this.database.pool.query<SubscriptionStatus & { readonly head: number }>(
-      `select c.name, c.segment::int as segment, c.kind, c.position::float8 as position, c.owner, c.paused_by as "pausedBy",
+      `select c.name, c.segment::int as segment, c.kind, c.position::float8 as position, c.owner, c.error, c.paused_by as "pausedBy",
               c.retired_by as "retiredBy", c.updated_at as "updatedAt", greatest(head.position - c.position, 0)::float8 as lag, head.position::float8 as head,
               coalesce((select extract(epoch from clock_timestamp() - e.recorded_at) from event_store.events e
                         where e.position = c.position + 1), 0)::float8 as "lagSeconds",
@@ -324,7 +326,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
 
   /**
    * Makes a view anew from the whole log, beside the live one; its progress is that of the subscription `name/rebuild`.
-   * A rebuild under way begins anew.
+   * A rebuild under way begins anew. The newest version that any process knows is the one that is built.
    *
    * @throws DomainError `subscription-unknown`, `not-a-projection` (conflict): what a reaction did was done in the world
    */
@@ -332,13 +334,25 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     if (this.reactions.has(name)) {
       throw new DomainError('conflict', 'not-a-projection', `${name} is a reaction: its effects are not repeated.`);
     }
-    if (!this.projections.has(name)) throw unknownSubscription(name);
+    const projection = this.projections.get(name);
+    if (!projection) throw unknownSubscription(name);
     await this.database.pool.query(
-      `insert into subscriptions.checkpoints as c (name, kind) values ($1, 'projection')
+      `insert into subscriptions.checkpoints as c (name, kind, version)
+       select $1, 'projection', greatest($3::int, max(version)) from subscriptions.checkpoints where name = $2
        on conflict (name, segment) do update
-         set position = 0, epoch = c.epoch + 1, owner = null, lease_until = null, paused_by = null`,
-      [rebuildOf(name)],
+         set position = 0, version = greatest(c.version, excluded.version), error = null,
+             epoch = c.epoch + 1, owner = null, lease_until = null, paused_by = null`,
+      [rebuildOf(name), name, projection.version],
     );
+  }
+
+  /** Ends a rebuild; the live view stays as it is. @throws DomainError `rebuild-unknown` when there is none */
+  async abandonRebuild(name: string, by: string): Promise<void> {
+    const runner = this.rebuilds.find((each) => each.name === rebuildOf(name));
+    if (!(await runner?.abandon())) {
+      throw new DomainError('not-found', 'rebuild-unknown', `No rebuild of ${name} is under way.`);
+    }
+    this.logger.log(`The rebuild of ${name} was abandoned by ${by}`);
   }
 
   private async setPaused(name: string, pausedBy: string | null, by: string): Promise<void> {
@@ -386,7 +400,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     for (const { name, version } of this.projections.values()) {
       const { rows } = await this.database.pool.query(
         `select from subscriptions.checkpoints c where c.name = $1 and c.version < $2
-           and not exists (select from subscriptions.checkpoints r where r.name = $3)`,
+           and not exists (select from subscriptions.checkpoints r where r.name = $3 and r.version >= $2)`,
         [name, version, rebuildOf(name)],
       );
       if (rows.length > 0) await this.rebuild(name);

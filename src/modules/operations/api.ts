@@ -100,6 +100,9 @@ export class SubscriptionResponse {
   /** The process that runs it. */
   owner!: string | null;
 
+  /** Why a rebuild failed the last time. It is tried again until it succeeds or is abandoned. */
+  error!: string | null;
+
   /** Who stopped it. */
   pausedBy!: string | null;
 

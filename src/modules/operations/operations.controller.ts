@@ -165,6 +165,14 @@ export class OperationsController {
     return this.history.acknowledge(id, currentContext().actor);
   }
 
+  /** Give up a rebuild that is under way or fails; the live view stays as it is */
+  @Delete('subscriptions/:name/rebuild')
+  @ApiProblems(404)
+  async abandonRebuild(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+    await this.subscriptions.abandonRebuild(name, currentContext().actor);
+    return this.segmentsOf(name);
+  }
+
   /** Events that a subscription could not digest, newest first */
   @Get('dead-letters')
   @ApiPage(DeadLetterResponse)

@@ -73,20 +73,22 @@ function installed(): boolean {
 
 describe('a pooler in front of the database', () => {
   let database: TestDatabase;
+  let data: string;
   const processes: AppProcess[] = [];
 
   beforeAll(async () => {
+    data = mkdtempSync(join(tmpdir(), 'orderloom-pooled-'));
     database = await createDatabase();
   });
   afterAll(async () => {
     await Promise.all(processes.map((each) => each.end()));
     await database.drop();
+    rmSync(data, { recursive: true });
   });
 
   const start = async (DATABASE_URL: string) => {
     const port = String(await freePort());
-    const directory = mkdtempSync(join(tmpdir(), 'orderloom-pooled-'));
-    const app = new AppProcess({ DATABASE_URL, PORT: port, DATA_DIR: directory, LOG_LEVEL: 'warn' });
+    const app = new AppProcess({ DATABASE_URL, PORT: port, DATA_DIR: data, LOG_LEVEL: 'warn' });
     processes.push(app);
     return { app, url: `http://127.0.0.1:${port}` };
   };

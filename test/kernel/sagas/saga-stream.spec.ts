@@ -25,9 +25,7 @@ const stranger = sagaDecider((name) => {
   throw new Error(`What is ${name}?`);
 });
 /** The trip with an awaited step behind it. */
-const survey = sagaDecider(
-  () => trip.step('ask', { execute, compensate, awaited: true, timeoutMs: 4000 }),
-);
+const survey = sagaDecider(() => trip.step('ask', { execute, compensate, awaited: true, timeoutMs: 4000 }));
 const subject = 'the trip';
 const about = { saga: 'trip', subject };
 const error = { code: 'no', message: 'no' };

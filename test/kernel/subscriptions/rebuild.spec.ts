@@ -1,40 +1,30 @@
 import type { Client } from 'pg';
-import type { StoredEvent } from '../../../src/kernel/event-store/event';
 import { EventType } from '../../../src/kernel/event-store/event-type';
-import { FoldedView, ProjectionOf } from '../../../src/kernel/subscriptions/projection';
 import { Reaction } from '../../../src/kernel/subscriptions/reaction';
 import { createDatabase, type TestDatabase } from '../../support/database';
-import { aThing, connect, eventually, forgetEverything, happened, type Kernel, startKernel } from '../support';
-
-interface SumRow {
-  id: string;
-  events: number;
-  sum: number;
-}
-
-@ProjectionOf('test.sums')
-class Sums extends FoldedView<SumRow> {
-  readonly eventTypes = ['thing.happened'];
-  constructor() {
-    super({ table: 'test_view.sums', key: 'id' });
-  }
-  protected keyOf(event: StoredEvent): string {
-    return event.aggregateId;
-  }
-  protected evolve(row: SumRow | undefined, event: StoredEvent): SumRow {
-    const n = event.payload['n'] as number;
-    return { id: event.aggregateId, events: (row?.events ?? 0) + 1, sum: (row?.sum ?? 0) + n };
-  }
-}
-
-/** The same events, another view of them: it came with a new release. */
-@ProjectionOf('test.sums', { version: 2 })
-class DoubledSums extends Sums {
-  protected override evolve(row: SumRow | undefined, event: StoredEvent): SumRow {
-    const { sum, ...rest } = super.evolve(row && { ...row, sum: row.sum / 2 }, event);
-    return { ...rest, sum: sum * 2 };
-  }
-}
+import {
+  aThing,
+  connect,
+  eventually,
+  forgetEverything,
+  gate,
+  happened,
+  openGates,
+  type Kernel,
+  startKernel,
+} from '../support';
+import { checkpoint } from './applied';
+import {
+  DoubledSums,
+  foldedSums,
+  rebuilding,
+  rebuilt,
+  rebuildOfSums,
+  Sums,
+  sums,
+  sumsTable,
+  type SumRow,
+} from './sums';
 
 @EventType('thing.happened')
 class Happened {
@@ -55,42 +45,38 @@ describe('a rebuild', () => {
   let kernel: Kernel;
   const kernels: Kernel[] = [];
 
-  const start = async (sums: typeof Sums = Sums): Promise<Kernel> => {
-    const started = await startKernel(db.url, [sums, Effects]);
+  const start = async (view: typeof Sums = Sums): Promise<Kernel> => {
+    const started = await startKernel(db.url, [view, Effects]);
     kernels.push(started);
     return started;
   };
   beforeAll(async () => {
     db = await createDatabase();
     tester = await connect(db.url);
-    await tester.query(
-      'create schema test_view; create table test_view.sums (id uuid primary key, events int not null, sum int not null)',
-    );
+    await tester.query(sumsTable);
   });
   beforeEach(async () => {
     await forgetEverything(tester);
     await tester.query('truncate test_view.sums');
     effects.length = 0;
+    rebuildOfSums.before = () => undefined;
     kernel = await start();
   });
-  afterEach(() => Promise.all(kernels.splice(0).map((each) => each.close())));
+  afterEach(async () => {
+    openGates();
+    await Promise.all(kernels.splice(0).map((each) => each.close()));
+  });
   afterAll(async () => {
     await tester.end();
     await db.drop();
   });
 
-  const view = async () => (await tester.query<SumRow>('select * from test_view.sums order by id')).rows;
-  const fold = async (factor = 1) =>
-    (
-      await tester.query<SumRow>(
-        `select aggregate_id as id, count(*)::int as events, (sum((payload ->> 'n')::int) * $1)::int as sum
-         from event_store.events where event_type = 'thing.happened' group by 1 order by 1`,
-        [factor],
-      )
-    ).rows;
-  const rebuilding = async (of = kernel) =>
-    (await of.subscriptions.status()).find(({ name }) => name === 'test.sums/rebuild');
-  const rebuilt = (of = kernel) => eventually(async () => !(await rebuilding(of)), 25_000);
+  const versions = async () => {
+    const { rows } = await tester.query(
+      `select name, version from subscriptions.checkpoints where name like 'test.sums%' order by name`,
+    );
+    return rows;
+  };
 
   it('makes the view anew from the log, whatever had become of it', async () => {
     const thing = aThing();
@@ -98,17 +84,17 @@ describe('a rebuild', () => {
     await kernel.subscriptions.idle();
     await tester.query('update test_view.sums set sum = 99');
     await kernel.subscriptions.rebuild('test.sums');
-    await rebuilt();
-    expect(await view()).toEqual([{ id: thing.id, events: 2, sum: 3 }]);
+    await rebuilt(kernel);
+    expect(await sums(tester)).toEqual([{ id: thing.id, events: 2, sum: 3 }]);
   });
 
   it('leaves a view that goes on where it stood, neither missing nor repeating anything', async () => {
     await kernel.store.append(aThing(), [happened(1)]);
     await kernel.subscriptions.rebuild('test.sums');
-    await rebuilt();
+    await rebuilt(kernel);
     await kernel.store.append(aThing(), [happened(2)]);
     await kernel.subscriptions.idle();
-    expect(await view()).toEqual(await fold());
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
   });
 
   it('under load shows readers no gap: what was visible once stays so, and in the end it is the fold of the log', async () => {
@@ -131,19 +117,19 @@ describe('a rebuild', () => {
     await eventually(() => acknowledged > 20);
     for (let round = 0; round < 3; round++) {
       await kernel.subscriptions.rebuild('test.sums');
-      await rebuilt();
+      await rebuilt(kernel);
     }
     writing = false;
     await Promise.all(writers);
     await kernel.subscriptions.idle();
-    expect(await view()).toEqual(await fold());
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
   }, 60_000);
 
   it('repeats no side effect', async () => {
     await kernel.store.append(aThing(), [happened(1), happened(2)]);
     await kernel.subscriptions.idle();
     await kernel.subscriptions.rebuild('test.sums');
-    await rebuilt();
+    await rebuilt(kernel);
     expect(effects).toEqual([1, 2]);
     await expect(kernel.subscriptions.rebuild('test.effects')).rejects.toMatchObject({ code: 'not-a-projection' });
   });
@@ -156,7 +142,57 @@ describe('a rebuild', () => {
     await rebuilt(newer);
     await newer.store.append(aThing(), [happened(5)]);
     await newer.subscriptions.idle();
-    expect(await view()).toEqual(await fold(2));
+    expect(await sums(tester)).toEqual(await foldedSums(tester, 2));
+  });
+
+  it('leaves the live view to the worker that has it, when nothing but the table changes', async () => {
+    await kernel.store.append(aThing(), [happened(1)]);
+    await kernel.subscriptions.idle();
+    const before = await checkpoint(tester, 'test.sums');
+    await kernel.subscriptions.rebuild('test.sums');
+    await rebuilt(kernel);
+    await kernel.store.append(aThing(), [happened(2)]);
+    await kernel.subscriptions.idle();
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
+    expect((await checkpoint(tester, 'test.sums')).epoch).toBe(before.epoch);
+  });
+
+  it('by a process of an older release makes the version that is live, which waits for a newer process', async () => {
+    await kernel.store.append(aThing(), [happened(1), happened(2)]);
+    await kernel.close();
+    const newer = await start(DoubledSums);
+    await rebuilt(newer);
+    await newer.close();
+
+    const older = await start();
+    await older.subscriptions.rebuild('test.sums');
+    const { rows } = await tester.query(
+      `select version from subscriptions.checkpoints where name = 'test.sums/rebuild'`,
+    );
+    expect(rows).toEqual([{ version: 2 }]);
+    await older.close();
+    const next = await start(DoubledSums);
+    await next.subscriptions.rebuild('test.sums');
+    await rebuilt(next);
+    expect(await sums(tester)).toEqual(await foldedSums(tester, 2));
+    expect(await versions()).toEqual([{ name: 'test.sums', version: 2 }]);
+  });
+
+  it('of an older version, under way when a newer release starts, begins anew in the newer version', async () => {
+    await kernel.store.append(aThing(), [happened(1)]);
+    await kernel.subscriptions.idle();
+    const held = gate();
+    rebuildOfSums.before = () => held.opened;
+    await kernel.subscriptions.rebuild('test.sums');
+    await eventually(async () => (await rebuilding(kernel))?.owner);
+    const newer = await start(DoubledSums);
+    expect(await versions()).toContainEqual({ name: 'test.sums/rebuild', version: 2 });
+    const closing = kernel.close();
+    held.open();
+    await closing;
+    await rebuilt(newer);
+    expect(await sums(tester)).toEqual(await foldedSums(tester, 2));
+    expect(await versions()).toEqual([{ name: 'test.sums', version: 2 }]);
   });
 
   it('goes on after a restart where it was', async () => {
@@ -167,7 +203,19 @@ describe('a rebuild', () => {
     await kernel.close();
     const next = await start();
     await rebuilt(next);
-    expect(await view()).toEqual(await fold());
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
+  });
+
+  it('after a failover that lost the end of the log ends where the log does', async () => {
+    await kernel.store.append(aThing(), [happened(1), happened(2)]);
+    await kernel.subscriptions.idle();
+    await kernel.close();
+    await tester.query(`update subscriptions.checkpoints set position = 7 where name = 'test.sums'`);
+    const next = await start();
+    await next.subscriptions.rebuild('test.sums');
+    await rebuilt(next);
+    expect(await sums(tester)).toEqual(await foldedSums(tester));
+    expect((await checkpoint(tester, 'test.sums')).position).toBe(2);
   });
 
   it('of what there is not is refused', async () => {
