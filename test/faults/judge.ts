@@ -1,4 +1,3 @@
-import { paymentIdOf } from '../../src/modules/payments/payment';
 import { checkInvariants, type Violation } from '../crash/invariants';
 import type { Fault } from './faults';
 import type { Load } from './load';
@@ -21,20 +20,23 @@ export const recoveryMs = 10_000;
 /** How soon it has to say that it is not ready, in ms. */
 const noticedMs = 5000;
 
+const aboutTheLedger = /^(the provider has|charges - refunds|of a cancelled order nothing|a payment knows)/;
+
 /** What must hold for a cell, once everything has come to rest. */
 export async function judge(site: Site, load: Load, fault: Fault, moments: Moments): Promise<Violation[]> {
   const found: Violation[] = [...load.violations];
   const log = await readOrders(site);
   const lost = new Set(load.orders.flatMap(({ id }) => (id !== undefined && !log.has(id) ? [id] : [])));
   if (fault.losesTail) {
-    const inTail = (at: number) => at >= moments.struck && at <= moments.mended;
-    const goneWith = load.orders.filter(({ id, acceptedAt }) => id && lost.has(id) && inTail(acceptedAt!));
-    const undone = [...load.cancelledAt].filter(([id, at]) => log.get(id)?.asked === false && inTail(at));
+    // sent before the end of it: what was committed then may be answered a little later
+    const inTail = (sentAt: number) => sentAt <= moments.mended;
+    const goneWith = load.orders.filter(({ id, sentAt }) => id && lost.has(id) && inTail(sentAt));
+    const undone = [...load.cancelSentAt].filter(([id, at]) => log.get(id)?.asked === false && inTail(at));
     load.forget(new Set([...goneWith.map(({ id }) => id!), ...undone.map(([id]) => id)]));
   }
-  const stray = [...lost].map(paymentIdOf);
   const invariants = await checkInvariants(site.server.ownerUrl, load.books);
-  found.push(...(fault.losesTail ? invariants.filter((each) => !isOfLostCharge(each, invariants, stray)) : invariants));
+  // the sandbox's ledger goes back with the database that it is kept in, as no real provider's does
+  found.push(...invariants.filter(({ invariant }) => !(fault.losesTail && aboutTheLedger.test(invariant))));
   for (const { id, reference, status, reason } of log.values()) {
     if (status !== 'order.cancelled' || load.mayBeCancelled.has(reference)) continue;
     found.push({ invariant: 'no order is cancelled that nobody cancelled', detail: `${reference} ${id}: ${reason}` });
@@ -54,16 +56,6 @@ export async function judge(site: Site, load: Load, fault: Fault, moments: Momen
     found.push({ invariant: 'it is back in service within 10 s', detail: `${what} ${when}` });
   }
   return found;
-}
-
-/**
- * A charge that was on its way when its order was lost is the provider's to keep: the failover is reported for a person to
- * look into. The sum over all orders differs by it.
- */
-function isOfLostCharge(violation: Violation, all: readonly Violation[], payments: readonly string[]): boolean {
-  const isStray = ({ invariant, detail }: Violation) =>
-    invariant === 'the provider has charged nothing without an order' && payments.some((id) => detail.includes(id));
-  return isStray(violation) || (violation.invariant.startsWith('charges - refunds') && all.some(isStray));
 }
 
 /** What `/health/ready` said, against what it should have. */

@@ -77,8 +77,8 @@ export class Load {
   readonly violations: Violation[] = [];
   /** References of orders that may end cancelled: somebody asked for it, or they cannot be carried out. */
   readonly mayBeCancelled = new Set<string>();
-  /** When each cancellation was acknowledged, by the id of its order. */
-  readonly cancelledAt = new Map<string, number>();
+  /** When each acknowledged cancellation was sent for the first time, by the id of its order. */
+  readonly cancelSentAt = new Map<string, number>();
 
   constructor(
     private readonly urls: readonly string[],
@@ -189,14 +189,14 @@ export class Load {
     if (cancelAfterMs === undefined) return;
     await delay(cancelAfterMs);
     this.mayBeCancelled.add(reference);
-    const key = `${reference}/cancel`;
+    const [key, sentAt] = [`${reference}/cancel`, Date.now()];
     // 409: it was cancelled already, for want of money
     const { status } = await this.about(id, 'POST', `/v1/orders/${id}/cancel`, replica, [202, 409], key, {
       reason: 'changed my mind',
     });
     if (status !== 202) return;
     this.cancelled.add(id);
-    this.cancelledAt.set(id, Date.now());
+    this.cancelSentAt.set(id, sentAt);
   }
 
   /** A request about an order that was acknowledged. */

@@ -40,6 +40,14 @@ describe('while the view of orders is paused', () => {
     expect({ status: again.status, body: again.body }).toEqual({ status: placed.status, body: placed.body });
   });
 
+  it('finds the order also when it is asked for later', async () => {
+    const { body } = await ada.post('/v1/orders', { lines: [{ productId: tea, quantity: 1 }] });
+    expect(await ada.get(`/v1/orders/${body['id']}`)).toMatchObject({
+      status: 200,
+      body: { id: body['id'], version: 1 },
+    });
+  });
+
   it('answers each change of a draft with what it made of it', async () => {
     const draft = await ada.post('/v1/orders', { lines: [{ productId: tea, quantity: 1 }] });
     expect(draft).toMatchObject({ status: 201, body: { version: 1, status: 'draft' } });

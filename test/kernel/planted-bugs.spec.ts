@@ -88,12 +88,14 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
     },
   ],
   [
-    'events are handed to the readers before their commit',
+    'events are handed to the readers before their commit, and the readers never look back',
     'was told every event once, and nothing else',
     {
       planted: {
         edits: [
           edit('event-store/event-store.ts', `committed.push([append, outcome]);`, `this.committed(append, outcome);`),
+          edit('subscriptions/log-tail.ts', `else if (!this.hasSeen(event)) this.hasChanged = true;`, ``),
+          edit('subscriptions/log-tail.ts', `if (newest && events[0]?.id !== newest.id) this.hasChanged = true;`, ``),
         ],
       },
     },

@@ -144,7 +144,8 @@ export class ReactionRunner extends Runner {
           if (notBuried instanceof Fenced) throw notBuried;
         }
         await this.backOff(tries, error, signal);
-        if (faultOf(error) === 'event') attempt++;
+        const fault = faultOf(error);
+        if (fault !== 'infrastructure' && fault !== 'patience') attempt++;
       }
     }
     return false;

@@ -2,6 +2,7 @@ import type { IEventHandler } from '@nestjs/cqrs';
 import type { Client } from 'pg';
 import { currentContext } from '../../../src/kernel/context';
 import { Database } from '../../../src/kernel/database/database';
+import { DomainError } from '../../../src/kernel/domain-error';
 import { EventStore } from '../../../src/kernel/event-store/event-store';
 import { EventType } from '../../../src/kernel/event-store/event-type';
 import { newId } from '../../../src/kernel/ids';
@@ -232,6 +233,15 @@ describe('a reaction', () => {
       expect(status).toMatchObject({ deadLetters: 3, lag: 0 });
     });
 
+    it('becomes a dead letter also when what fails is a refusal', async () => {
+      heard.on = () => {
+        throw new DomainError('not-found', 'order-unknown', 'There is no such order.');
+      };
+      await tell(aThing(), 1);
+      await kernel.subscriptions.idle();
+      expect(await letters()).toMatchObject([{ state: 'failed', position: 1, attempts: 3 }]);
+    });
+
     it('stays parked over a restart, and is replayed in order when an operator says so', async () => {
       const bad = aThing();
       failing.set(1, Infinity);
@@ -341,14 +351,13 @@ describe('a reaction', () => {
       const closing = kernel.close();
       open();
       await closing;
-      // paused, so that it is told again only when it is to fail
-      await tester.query(`update subscriptions.checkpoints set position = 0, paused_by = 'test' where name = $1`, [
-        subscription,
-      ]);
-      kernel = await start();
+      await tester.query(`update subscriptions.checkpoints set position = 0 where name = $1`, [subscription]);
       failing.set(1, Infinity);
+      // not before it is known what fails
+      await takeLease(tester, subscription);
+      kernel = await start();
       kernel.get(Heard).on = failAsOftenAsAsked;
-      await kernel.subscriptions.resume(subscription, operator);
+      await giveBackLease(tester, subscription);
       await kernel.subscriptions.idle();
       expect(await states()).toBe('failed');
     });

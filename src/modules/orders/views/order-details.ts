@@ -309,9 +309,11 @@ export class GetOrderHandler implements IQueryHandler<GetOrder> {
              where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
       values: [orderId, by.staff ? null : by.userId],
     });
-    if ((rows[0]?.row.version ?? 0) < atLeast) return details(await this.committed(orderId, by, rows[0]?.row));
-    if (!rows[0]) throw unknownOrder();
-    const row = past ? this.projection.fold(await this.until(orderId, past)) : rows[0].row;
+    const view = rows[0]?.row;
+    // what the view does not know yet may be in the log all the same
+    const isLate = (view?.version ?? 0) < Math.max(atLeast, 1);
+    const current = isLate ? await this.committed(orderId, by, view) : view;
+    const row = past ? this.projection.fold(await this.until(orderId, past)) : current;
     if (row) return details(row);
     throw new DomainError('not-found', 'version-unknown', 'The order had no such version, or was not known then.');
   }
