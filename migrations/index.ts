@@ -3,6 +3,7 @@ import { EventStoreLog1790000000001 } from './event-store/0001-log';
 import { EventStoreSnapshots1790000000020 } from './event-store/0002-snapshots';
 import { EventStoreAppend1790000000023 } from './event-store/0003-append';
 import { EventStoreAppendAsOwner1790000000040 } from './event-store/0004-append-as-owner';
+import { EventStoreCauses1790000000081 } from './event-store/0005-causes';
 import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
 import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
 import { Orders1790000000014 } from './orders/0001-orders';
@@ -40,4 +41,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   SubscriptionsQuietSwap1790000000051,
   SubscriptionsKnowledgeAndHistory1790000000061,
   GatewayFailuresAfterCommit1790000000071,
+  EventStoreCauses1790000000081,
 ];

@@ -2,7 +2,6 @@ import { createSecretKey } from 'node:crypto';
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { JwtModule } from '@nestjs/jwt';
-import { TerminusModule } from '@nestjs/terminus';
 import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './authentication/access-token-options';
 import { AccessTokens } from './authentication/access-tokens';
 import { AuthController } from './authentication/auth.controller';
@@ -28,10 +27,7 @@ export class GatewayModule {
   static forRoot({ secret, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
-      imports: [
-        JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) }),
-        TerminusModule.forRoot({ logger: false }),
-      ],
+      imports: [JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
       controllers: [AuthController, HealthController],
       providers: [
         AppLogger,

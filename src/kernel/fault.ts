@@ -6,6 +6,7 @@ import {
   AggregateTypeError,
   ContentionError,
   DuplicateCommandError,
+  LostCauseError,
   OverloadError,
   VersionMismatch,
 } from './event-store/errors';
@@ -25,7 +26,7 @@ import { readable } from './storable';
 export type Fault = 'request' | 'event' | 'permanent' | 'patience' | 'infrastructure';
 
 /** Ours that say the same as the database's: others are in the way, or it takes another process than this one. */
-const overload = [ContentionError, OverloadError, NewerSchemaError];
+const overload = [ContentionError, OverloadError, NewerSchemaError, LostCauseError];
 
 export function faultOf(thrown: unknown): Fault {
   const error = readable(thrown);

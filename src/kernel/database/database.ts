@@ -17,6 +17,8 @@ export class Database implements OnApplicationShutdown {
   private closing = false;
   /** Reads of streams and of the log. */
   readonly pool: Pool;
+  /** Looks for what is new in the log. */
+  readonly watch: Pool;
   /** Concurrent appends of a process share its transactions. */
   readonly appends: Pool;
   /**
@@ -27,6 +29,7 @@ export class Database implements OnApplicationShutdown {
 
   constructor(readonly url: string) {
     this.pool = this.open({ max: 8, application_name: 'orderloom' });
+    this.watch = this.open({ max: 1, application_name: 'orderloom/watch' });
     this.appends = this.open({ max: appendConnections, application_name: 'orderloom/log' });
     this.relaxed = this.open({ max: 12, application_name: 'orderloom/derived', relaxed: true });
   }
@@ -54,7 +57,8 @@ export class Database implements OnApplicationShutdown {
 
   async onApplicationShutdown(): Promise<void> {
     this.closing = true;
-    await Promise.all([this.appends.end(), this.relaxed.end(), this.pool.end()]);
+    const pools = [this.appends, this.relaxed, this.watch, this.pool];
+    await Promise.all(pools.map((pool) => pool.end()));
   }
 
   private open(config: PoolConfig & SessionConfig): Pool {

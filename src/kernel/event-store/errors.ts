@@ -79,3 +79,12 @@ export class StateFormError extends Error {
     );
   }
 }
+
+/**
+ * The event that this follows from is not in the log: it was lost, as by a failover. Nothing was written. The subscription
+ * finds that out as well, and begins anew.
+ */
+export class LostCauseError extends Error {
+  override readonly name = 'LostCauseError';
+  readonly retryAfterMs = 1000;
+}

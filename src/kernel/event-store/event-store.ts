@@ -6,7 +6,7 @@ import { type CommandName, currentContext } from '../context';
 import { Database } from '../database/database';
 import { isContention } from '../database/errors';
 import { newId } from '../ids';
-import { AggregateTypeError, ContentionError, VersionMismatch } from './errors';
+import { AggregateTypeError, ContentionError, LostCauseError, VersionMismatch } from './errors';
 import {
   type Aggregate,
   type DomainEvent,
@@ -129,6 +129,7 @@ export class EventStore {
   ): Promise<AppendResult> {
     const [append, wanted] = prepare({ aggregate, events, ...options });
     const outcome = (await formerOutcome(this.database.pool, wanted)) ?? (await this.groupCommit.append(append));
+    if (outcome.status === 'orphan') throw lostCause(append);
     if (outcome.status === 'conflict') await assertType(this.database.pool, aggregate);
     if (outcome.status === 'duplicate') await earlierRun(this.database.pool, wanted);
     this.committed(append, outcome);
@@ -177,6 +178,7 @@ export class EventStore {
         const db = queryable(manager);
         const outcome = (await formerOutcome(db, wanted)) ?? (await appendAll(db, [append]))[0]!;
         this.groupCommit.outcomes[outcome.status]++;
+        if (outcome.status === 'orphan') throw lostCause(append);
         if (outcome.status === 'duplicate') await earlierRun(db, wanted);
         if (outcome.status === 'conflict') {
           await assertType(db, announcement.aggregate);
@@ -241,9 +243,13 @@ export class EventStore {
     return rows.map(storedEvent);
   }
 
-  /** The log from behind `position` on. */
-  async readLog(position: number, limit: number): Promise<StoredEvent[]> {
-    const { rows } = await this.database.pool.query<EventRow>({
+  /**
+   * The log from behind `position` on.
+   *
+   * @param watching on a connection that nothing else uses: whoever watches the log must not wait behind those who read it
+   */
+  async readLog(position: number, limit: number, watching = false): Promise<StoredEvent[]> {
+    const { rows } = await (watching ? this.database.watch : this.database.pool).query<EventRow>({
       name: 'event_store.log',
       text: 'select * from event_store.events where position > $1 order by position limit $2',
       values: [position, limit],
@@ -431,6 +437,13 @@ async function formerOutcome(db: Queryable, wanted: Wanted): Promise<AppendOutco
   if (!currentContext().mayHaveRun) return undefined;
   const former = await formerRun(db, wanted);
   return former && { status: 'duplicate', version: former.version, position: former.position, recordedAt: new Date() };
+}
+
+function lostCause({ aggregate }: Append): LostCauseError {
+  const cause = currentContext().causationId ?? 'unknown';
+  return new LostCauseError(
+    `${aggregate.type} ${aggregate.id}: the log has not got the event ${cause} that this follows from`,
+  );
 }
 
 /** Of a conflict, says whether it is one that no retry can resolve. @throws AggregateTypeError */

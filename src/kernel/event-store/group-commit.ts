@@ -23,10 +23,11 @@ export interface AppendEvent {
 }
 
 export interface AppendOutcome {
-  readonly status: 'ok' | 'conflict' | 'duplicate';
-  /** Version of the command's last event; for a conflict, the version that the aggregate is at. */
+  /** `orphan`: the event that it follows from is not in the log. */
+  readonly status: 'ok' | 'conflict' | 'duplicate' | 'orphan';
+  /** Version of the command's last event; otherwise the version that the aggregate is at. */
   readonly version: number;
-  /** Log position of the command's last event; 0 for a conflict. */
+  /** Log position of the command's last event; 0 when nothing was appended. */
   readonly position: number;
   readonly recordedAt: Date;
 }
@@ -57,6 +58,8 @@ export interface AppendStats {
   readonly queued: number;
   /** For how long the oldest batch has been on its way, in ms; 0 when none is. */
   readonly unansweredMs: number;
+  /** For how long all batches have failed by the infrastructure, in ms; 0 when the last one did not, or was long ago. */
+  readonly failingMs: number;
 }
 
 /** Hears of every batch that was answered, and how long that took without the wait in the queue. */
@@ -64,6 +67,9 @@ export type BatchListener = (commands: number, ms: number) => void;
 
 /** A batch that takes so long may be stuck on a broken line: others need not wait for it, in ms. */
 const stuckMs = 250;
+
+/** Without another try, a failure says nothing about the present after this time, in ms. */
+const failingForMs = 10_000;
 
 const defaults: GroupCommitLimits = {
   batchCommands: 256,
@@ -86,9 +92,10 @@ export class GroupCommit {
   private readonly inFlight = new Set<{ readonly sentAt: number }>();
   private later: NodeJS.Timeout | undefined;
   private dispatching = false;
+  private failing: { readonly since: number; readonly last: number } | undefined;
   /** Aggregates and commands that are on their way: what follows for them has to stay behind. */
   private readonly flying = new Set<string>();
-  readonly outcomes: AppendStats['outcomes'] = { ok: 0, conflict: 0, duplicate: 0, failed: 0, refused: 0 };
+  readonly outcomes: AppendStats['outcomes'] = { ok: 0, conflict: 0, duplicate: 0, orphan: 0, failed: 0, refused: 0 };
   onBatch: BatchListener = () => undefined;
   private readonly limits: GroupCommitLimits;
 
@@ -101,6 +108,11 @@ export class GroupCommit {
 
   get queued(): number {
     return this.queue.length;
+  }
+
+  get failingMs(): number {
+    if (!this.failing || performance.now() - this.failing.last > failingForMs) return 0;
+    return performance.now() - this.failing.since;
   }
 
   get unansweredMs(): number {
@@ -198,6 +210,7 @@ export class GroupCommit {
       // A lost or full server, or a log that stayed locked, says nothing against any of them.
       if (batch.length === 1 || isInfrastructure(error)) {
         for (const waiting of batch) waiting.reject(error);
+        if (isInfrastructure(error)) this.failed();
         this.outcomes.failed += batch.length;
         return;
       }
@@ -206,9 +219,15 @@ export class GroupCommit {
       await this.send(batch.slice(0, half));
       return this.send(batch.slice(half));
     }
+    this.failing = undefined;
     this.onBatch(batch.length, performance.now() - began);
     for (const { status } of outcomes) this.outcomes[status]++;
     batch.forEach((waiting, nth) => waiting.resolve(outcomes[nth]!));
+  }
+
+  private failed(): void {
+    const last = performance.now();
+    this.failing = { since: this.failingMs > 0 ? this.failing!.since : last, last };
   }
 
   /**

@@ -204,7 +204,7 @@ export class LogTail {
       const began = performance.now();
       const { newest } = this;
       // with the newest one known, which must still be there
-      const events = await this.store.readLog(newest ? newest.position - 1 : 0, page + 1);
+      const events = await this.store.readLog(newest ? newest.position - 1 : 0, page + 1, true);
       if (newest && events[0]?.id !== newest.id) this.hasChanged = true;
       if (this.hasChanged) await this.startOver();
       else {

@@ -74,7 +74,7 @@ export interface SubscriptionWork {
 }
 
 /** How long something may stand still before this process is not ready, in ms. */
-const notReadyAfterMs = { database: 5000, subscription: 15_000 };
+const notReadyAfterMs = { database: 5000, failing: 2000, subscription: 15_000 };
 /** How long what is in hand may take at shutdown before the leases are given back all the same, in ms. */
 const drainMs = 5000;
 const remindMs = 60_000;
@@ -233,14 +233,15 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
    */
   obstacles(): ReadonlyMap<string, string> {
     const found = new Map<string, string>();
-    const { database, subscription } = notReadyAfterMs;
+    const { database, failing, subscription } = notReadyAfterMs;
     const seconds = (ms: number) => `${Number.isFinite(ms) ? Math.round(ms / 1000) : 'many'} s`;
     const { silentMs } = this.leases;
     if (silentMs > database) found.set('leases', `not renewed for ${seconds(silentMs)}: the database takes no writes`);
     const { behindMs } = this.tail;
-    const { unansweredMs } = this.store.appendStats;
+    const { unansweredMs, failingMs } = this.store.appendStats;
     if (behindMs > database) found.set('log', `not read for ${seconds(behindMs)}`);
     else if (unansweredMs > database) found.set('log', `has not answered an append for ${seconds(unansweredMs)}`);
+    else if (failingMs > failing) found.set('log', `has refused all appends for ${seconds(failingMs)}`);
     for (const { name, stalledMs } of [...this.runners, ...this.rebuilds]) {
       if (stalledMs > subscription) found.set(name, `stands still for ${seconds(stalledMs)}`);
     }
