@@ -46,10 +46,10 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
         edits: [
           edit(
             'subscriptions/log-tail.ts',
-            `for (let next = this.ahead.get(this.position + 1); next; next = this.ahead.get(this.position + 1)) {`,
+            `for (let next = this.ahead.get(before + 1); next; next = this.ahead.get(next.position + 1)) {`,
             `for (const next of events.filter((event) => event.position > before)) {`,
           ),
-          edit('subscriptions/log-tail.ts', `first !== undefined && after + 1 >= first`, `first === -1`),
+          edit('subscriptions/log-tail.ts', `if (first === undefined || after + 1 < first) {`, `if (first !== -1) {`),
         ],
       },
       appends: 100,
@@ -63,8 +63,8 @@ const underLoad: readonly (readonly [what: string, invariant: string, load: Part
         edits: [
           edit(
             'subscriptions/projection-runner.ts',
-            `await moveCheckpoint(client, lease, last, saved);`,
-            `await this.deps.database.relaxedTransaction((first) => moveCheckpoint(first, lease, last, saved));`,
+            `await moveCheckpoint(client, lease, last, { from: saved, seen: this.seen });`,
+            `await this.deps.database.relaxedTransaction((first) => moveCheckpoint(first, lease, last, { from: saved }));`,
           ),
         ],
       },

@@ -2,9 +2,15 @@ import fc from 'fast-check';
 import { Client } from 'pg';
 import { DomainError } from '../../../src/kernel/domain-error';
 import { currentContext, ExecutionContext, runInContext } from '../../../src/kernel/context';
-import { AggregateTypeError, DuplicateCommandError, VersionMismatch } from '../../../src/kernel/event-store/errors';
+import {
+  AggregateTypeError,
+  DuplicateCommandError,
+  LostCauseError,
+  VersionMismatch,
+} from '../../../src/kernel/event-store/errors';
 import { domainEvent, EventDataError, type StoredEvent, wireForm } from '../../../src/kernel/event-store/event';
 import type { AppendOptions, AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
+import { faultOf } from '../../../src/kernel/fault';
 import { deriveId, newId } from '../../../src/kernel/ids';
 import { createDatabase, type TestDatabase } from '../../support/database';
 import { aThing, connect, eventually, happened, kill, numbers, type OpenStore, openStore } from '../support';
@@ -292,7 +298,8 @@ describe('the event store', () => {
       const former = (n: number) => ({ commandId: deriveId(seed, `${thing.id}#${n}`) });
       await store.append(thing, [{ type: 'thing.begun' }], former(1));
       await store.append(thing, [happened(1)], former(2));
-      const context = new ExecutionContext('system:a', seed, seed, newId(), true);
+      const [cause] = await store.getEvents(thing.id);
+      const context = new ExecutionContext('system:a', seed, seed, cause!.id, true);
       const statuses = await runInContext(context, async () => {
         const begun = await store.append(thing, [{ type: 'thing.begun' }]);
         await store.transaction(async () => ({
@@ -538,6 +545,28 @@ describe('the event store', () => {
       expect(results[17]).toMatchObject({ reason: { code: '22P02' } });
     });
 
+    it('what follows from an event that the log has not got, alone or with other changes; others in the batch go in', async () => {
+      const lost = newId();
+      const [orphan, other] = [aThing(), aThing()];
+      const because = new ExecutionContext('system', newId(), 'story', lost);
+      const outcomes = await Promise.allSettled([
+        runInContext(because, () => tell(orphan, 1)),
+        tell(other, 1),
+        runInContext(because, () =>
+          store.transaction(() =>
+            Promise.resolve({ result: 1, announce: [{ aggregate: aThing(), events: [happened(1)] }] }),
+          ),
+        ),
+      ]);
+      expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
+      for (const each of [outcomes[0], outcomes[2]]) {
+        const { reason } = each as PromiseRejectedResult;
+        expect(reason).toBeInstanceOf(LostCauseError);
+        expect(faultOf(reason)).toBe('infrastructure');
+      }
+      expect(await store.getEvents(orphan.id)).toEqual([]);
+    });
+
     it('nothing to append is a mistake of the caller', async () => {
       await expect(store.append(aThing(), [])).rejects.toThrow('Nothing to append');
     });
@@ -546,12 +575,15 @@ describe('the event store', () => {
   describe('keeps', () => {
     it('who did it, why, and through which command', async () => {
       const thing = aThing();
-      await runInContext(new ExecutionContext('user:7', newId(), 'story', 'cause'), () => tell(thing, 1));
+      const before = aThing();
+      await tell(before, 1);
+      const [cause] = await store.getEvents(before.id);
+      await runInContext(new ExecutionContext('user:7', newId(), 'story', cause!.id), () => tell(thing, 1));
       const [event] = await store.getEvents(thing.id);
       expect(event!.metadata).toEqual({
         actor: 'user:7',
         correlationId: 'story',
-        causationId: 'cause',
+        causationId: cause!.id,
         commandId: event!.id,
       });
     });

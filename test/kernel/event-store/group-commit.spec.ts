@@ -115,7 +115,7 @@ describe('group commit', () => {
       const refused = results.filter((result) => result.status === 'rejected');
       expect(refused.map((result) => (result.reason as Error).constructor)).toEqual(refused.map(() => OverloadError));
       expect(refused).toHaveLength(30);
-      expect(few.outcomes).toEqual({ ok: 10, conflict: 0, duplicate: 0, failed: 0, refused: 30 });
+      expect(few.outcomes).toEqual({ ok: 10, conflict: 0, duplicate: 0, orphan: 0, failed: 0, refused: 30 });
       expect(few.queued).toBe(0);
       const small = new GroupCommit(opened.database.pool, { queuedBytes: 100_000 });
       const big = JSON.stringify({ text: 'x'.repeat(60_000) });
