@@ -169,16 +169,16 @@ describe('the role that the application connects as', () => {
     );
     expect(rows).toEqual([]);
     const settings = await owner.query(
-      `select prosecdef, proconfig from pg_proc where oid = 'event_store.append'::regproc`,
+      `select prosecdef, array(select unnest(proconfig) order by 1) as proconfig from pg_proc where oid = 'event_store.append'::regproc`,
     );
     expect(settings.rows).toEqual([
       {
         prosecdef: true,
         proconfig: [
-          'plan_cache_mode=force_generic_plan',
-          'enable_seqscan=off',
           'enable_hashjoin=off',
           'enable_mergejoin=off',
+          'enable_seqscan=off',
+          'plan_cache_mode=force_generic_plan',
           'search_path=pg_catalog, pg_temp',
         ],
       },
