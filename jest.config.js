@@ -1,3 +1,5 @@
+const { availableParallelism } = require('node:os');
+
 /** @type {import('jest').Config} */
 module.exports = {
   rootDir: '.',
@@ -17,7 +19,7 @@ module.exports = {
   // Nest 12 is ESM only and Jest on Node 20 cannot require(esm): one transform turns everything into CommonJS.
   transform: { '^.+\\.(ts|js|mjs)$': '<rootDir>/test/support/swc-transform.js' },
   transformIgnorePatterns: [],
-  // Jest would leave one core to itself, but it mostly waits: for Postgres, and for processes.
-  maxWorkers: '100%',
+  // More than there are cores: tests mostly wait, for Postgres, for processes, and for time to pass.
+  maxWorkers: Math.ceil(availableParallelism() * 1.5),
   testTimeout: 30_000,
 };

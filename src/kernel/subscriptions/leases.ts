@@ -234,19 +234,25 @@ export class Leases {
       [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
     const kept = new Set(rows.map(keyOf));
-    for (const key of [...this.held.keys()]) if (!kept.has(key)) await this.lose(client, key);
-    for (const key of await this.beyondShare(client)) await this.lose(client, key);
+    for (const key of [...this.held.keys()]) if (!kept.has(key)) this.lose(key);
+    for (const key of await this.beyondShare(client)) this.lose(key);
+    await this.giveBack(client);
   }
 
-  private async lose(client: Client, key: string): Promise<void> {
-    const holder = this.holders.get(key)!;
+  private lose(key: string): void {
     this.held.delete(key);
-    holder.lost();
+    this.holders.get(key)!.lost();
+  }
+
+  /** All that is ours in the table and not held any more. What its worker has locked at the moment is given back later. */
+  private async giveBack(client: Client): Promise<void> {
+    const held = [...this.held.keys()].map((key) => this.holders.get(key)!);
     await client.query(
       `update subscriptions.checkpoints set owner = null, lease_until = null
-       where (name, segment) in (select name, segment from subscriptions.checkpoints
-                                 where owner = $1 and name = $2 and segment = $3 for update skip locked)`,
-      [this.owner, holder.name, holder.segment],
+       where (name, segment) in (
+         select name, segment from subscriptions.checkpoints
+         where owner = $1 and (name, segment) not in (select * from unnest($2::text[], $3::int[])) for update skip locked)`,
+      [this.owner, held.map((holder) => holder.name), held.map((holder) => holder.segment)],
     );
   }
 
