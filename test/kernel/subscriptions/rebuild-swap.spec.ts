@@ -85,7 +85,8 @@ describe('the swap of a rebuilt view', () => {
     }
     await kernel.subscriptions.idle();
     expect(swappedAfterMs).toBeLessThan(10_000);
-    expect(p99(reads.waits)).toBeLessThan(150);
+    // 10 to 20 ms on a quiet machine; 5 s when the swap stands in the queue for its lock
+    expect(p99(reads.waits)).toBeLessThan(1000);
     expect(p99(writes.waits)).toBeLessThan(2000);
     expect(await sums(tester)).toEqual(await foldedSums(tester));
   }, 60_000);
