@@ -307,7 +307,8 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
    * Ends a subscription that no program handles any more: its lag is no reason for an alert from then on. A program that
    * does handle it takes it up again, from where it stood.
    *
-   * @throws DomainError `subscription-unknown`; `subscription-in-use` (conflict) while a process runs it
+   * @throws DomainError `subscription-unknown`; `subscription-in-use` (conflict) while a process runs it, and for what this
+   *   program handles itself, rebuilds of its views among them
    */
   async retire(name: string, by: string): Promise<void> {
     const { rows } = await this.database.pool.query<{ retired: boolean }>(
@@ -315,7 +316,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
          update subscriptions.checkpoints set retired_by = $2, retired_at = clock_timestamp(), owner = null, lease_until = null
          where name = $1 and name <> all($3) and coalesce(lease_until, '-infinity') < clock_timestamp() returning 1)
        select exists (select from retired) as retired from subscriptions.checkpoints where name = $1`,
-      [name, by, this.runners.map((runner) => runner.name)],
+      [name, by, [...this.runners, ...this.rebuilds].map((runner) => runner.name)],
     );
     if (rows.length === 0) throw unknownSubscription(name);
     if (!rows[0]!.retired) {

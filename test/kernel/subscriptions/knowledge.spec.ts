@@ -142,6 +142,16 @@ describe('processes of two versions of the program', () => {
       expect(await heard(again)).toMatchObject({ retiredBy: null });
     });
 
+    it('do not retire the rebuild of a view, which is abandoned instead', async () => {
+      const kernel = await start(Applied);
+      await kernel.subscriptions.rebuild('test.applied');
+      await kernel.subscriptions.pause('test.applied/rebuild', 'user:operator');
+      await eventually(async () => (await ownerOf('test.applied/rebuild')) === null);
+      await expect(kernel.subscriptions.retire('test.applied/rebuild', 'user:operator')).rejects.toMatchObject({
+        code: 'subscription-in-use',
+      });
+    });
+
     it('know nothing of one that never was', async () => {
       const kernel = await start();
       await expect(kernel.subscriptions.retire('test.nothing', 'user:operator')).rejects.toMatchObject({
