@@ -4,6 +4,8 @@ import { AppModule, type AppOptions } from './app.module';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
+import { shedLoad } from './gateway/shed-load';
+import { Database } from './kernel/database/database';
 
 /** The whole app on an open database, with its schemas up to date; ready to `listen`. */
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
@@ -13,6 +15,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
     abortOnError: false,
   });
   app.useLogger(app.get(AppLogger));
+  shedLoad(app.getHttpAdapter().getInstance(), app.get(Database));
   if (config.DOCS ?? config.NODE_ENV !== 'production') serveDocs(app, openApi(app));
   return app;
 }

@@ -153,10 +153,10 @@ export class Metrics implements OnModuleInit {
   }
 
   private describeDatabase(): void {
-    const { pool, appends, relaxed } = this.database;
+    const { pool, control, watch, appends, relaxed } = this.database;
     // of the driver's, TypeORM declares neither
     const { master } = this.modules.driver as unknown as { master: Pool };
-    const pools = Object.entries({ reads: pool, appends, derived: relaxed, modules: master });
+    const pools = Object.entries({ reads: pool, control, watch, appends, derived: relaxed, modules: master });
     this.family(Gauge, 'database_up', 'Whether the database answered this scrape (1).', [], () => [[Number(this.up)]]);
     this.family(Gauge, 'database_connections', 'Open connections, by pool.', ['pool', 'state'], () =>
       pools.flatMap(([name, { totalCount, idleCount }]): Sample[] => [

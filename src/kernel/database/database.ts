@@ -1,5 +1,6 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
-import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import type { Pool, PoolClient, PoolConfig } from 'pg';
+import { MeasuredPool } from './measured-pool';
 import { Session, type SessionConfig } from './session';
 
 /** How long a caller waits for a connection, free or new, in ms. */
@@ -15,8 +16,13 @@ export const appendConnections = 2;
 export class Database implements OnApplicationShutdown {
   private readonly logger = new Logger('Database');
   private closing = false;
-  /** Reads of streams and of the log. */
-  readonly pool: Pool;
+  /**
+   * Reads of streams, of the log and of views. Nothing that runs in normal operation makes them wait for a lock, so one that
+   * waits gives its connection back soon: those that read something else need it.
+   */
+  readonly pool: MeasuredPool;
+  /** Changes to subscriptions, which may have to wait for a worker to finish its batch. */
+  readonly control: Pool;
   /** Looks for what is new in the log. */
   readonly watch: Pool;
   /** Concurrent appends of a process share its transactions. */
@@ -28,7 +34,8 @@ export class Database implements OnApplicationShutdown {
   readonly relaxed: Pool;
 
   constructor(readonly url: string) {
-    this.pool = this.open({ max: 8, application_name: 'orderloom' });
+    this.pool = this.open({ max: 8, application_name: 'orderloom', lockMs: 1_000, connectionTimeoutMillis: 5_000 });
+    this.control = this.open({ max: 2, application_name: 'orderloom/control' });
     this.watch = this.open({ max: 1, application_name: 'orderloom/watch' });
     this.appends = this.open({ max: appendConnections, application_name: 'orderloom/log' });
     this.relaxed = this.open({ max: 12, application_name: 'orderloom/derived', relaxed: true });
@@ -57,12 +64,12 @@ export class Database implements OnApplicationShutdown {
 
   async onApplicationShutdown(): Promise<void> {
     this.closing = true;
-    const pools = [this.appends, this.relaxed, this.watch, this.pool];
+    const pools = [this.appends, this.relaxed, this.watch, this.control, this.pool];
     await Promise.all(pools.map((pool) => pool.end()));
   }
 
-  private open(config: PoolConfig & SessionConfig): Pool {
-    const pool = new Pool({
+  private open(config: PoolConfig & SessionConfig): MeasuredPool {
+    const pool = new MeasuredPool({
       connectionString: this.url,
       connectionTimeoutMillis: waitMs,
       allowExitOnIdle: false,

@@ -9,12 +9,15 @@ export interface SessionConfig extends ClientConfig {
    * away.
    */
   readonly relaxed?: boolean;
+  /** How long a statement waits for a lock, in ms; 10,000 by default. */
+  readonly lockMs?: number;
 }
 
 /** The server gives up on a statement after this time, and this process on the session a little later, in ms. */
 const statementMs = 11_000;
 const queryMs = 12_000;
 const connectMs = 10_000;
+const defaultLockMs = 10_000;
 
 /**
  * What the code relies on, whatever the server, the database or the role have as their defaults. By SET and not as
@@ -27,7 +30,7 @@ const settings = `
   set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off;
   set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set timezone = 'UTC'; set bytea_output = 'hex';
   set standard_conforming_strings = on; set extra_float_digits = 1; set search_path = public, pg_temp;
-  set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '5s';
+  set idle_in_transaction_session_timeout = '5s';
   set client_min_messages = 'warning'`;
 
 /** An acknowledged commit is on the disk. Who asks for more than that, such as a replica's confirmation, keeps it. */
@@ -56,7 +59,8 @@ export class Session extends LocatedClient {
     super({ connectionTimeoutMillis: connectMs, keepAlive: true, query_timeout: queryMs, ...config });
     const limit = Math.min(statementMs, config.query_timeout ?? statementMs);
     const commit = config.relaxed ? 'set synchronous_commit = off' : durable;
-    this.settings = `${settings}; set statement_timeout = ${limit}; ${commit}`;
+    const lock = config.lockMs ?? defaultLockMs;
+    this.settings = `${settings}; set statement_timeout = ${limit}; set lock_timeout = ${lock}; ${commit}`;
     this.name = config.application_name ?? '';
     // Pools and TypeORM listen only while they use it, or only while they do not: lost in between, it would end the process.
     this.on('error', () => undefined);

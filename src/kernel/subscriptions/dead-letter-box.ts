@@ -89,7 +89,7 @@ export class DeadLetterBox {
 
   /** The replay met an error again: it is the new head of its partition, and waits for the operator. */
   async failedAgain(letter: OpenLetter, error: unknown): Promise<void> {
-    await this.database.pool.query(
+    await this.database.control.query(
       `update subscriptions.dead_letters set
          state = case when position = $3 then 'failed' else state end,
          error = case when position = $3 then $4 else error end,

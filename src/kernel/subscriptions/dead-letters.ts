@@ -78,7 +78,7 @@ export class DeadLetters {
 
   /** Has everything that is open delivered anew, of one subscription or of all. @returns how many letters that is */
   async requestReplayOfAll(by: string, subscription?: string): Promise<number> {
-    const { rowCount } = await this.database.pool.query(
+    const { rowCount } = await this.database.control.query(
       `update subscriptions.dead_letters set replay_requested_by = $1
        where state in ('failed', 'parked') and ($2::text is null or subscription = $2)`,
       [by, subscription ?? null],
@@ -90,7 +90,7 @@ export class DeadLetters {
   async discard(subscription: string, position: number, by: string, reason: string): Promise<DeadLetter> {
     await this.open(subscription, position);
     // what is behind one that failed still waits for a word on that
-    await this.database.pool.query(
+    await this.database.control.query(
       `with discarded as (
          update subscriptions.dead_letters
          set state = 'discarded', resolved_by = $3, resolved_at = clock_timestamp(), reason = $4
@@ -115,7 +115,7 @@ export class DeadLetters {
   }
 
   private async ask(subscription: string, partition: string, by: string): Promise<DeadLetter[]> {
-    const { rows } = await this.database.pool.query<DeadLetter>(
+    const { rows } = await this.database.control.query<DeadLetter>(
       `update subscriptions.dead_letters d set replay_requested_by = $3
        where subscription = $1 and partition = $2 and state in ('failed', 'parked') returning ${columns}`,
       [subscription, partition, by],

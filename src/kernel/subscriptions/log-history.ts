@@ -30,7 +30,7 @@ export class LogHistory {
 
   /** @returns false when it is known already */
   async record({ from, to }: LostEvents, detectedBy: string): Promise<boolean> {
-    const { rowCount } = await this.database.pool.query(
+    const { rowCount } = await this.database.control.query(
       `insert into subscriptions.history_changes (id, detected_by, lost_from, lost_to, head)
        select $1, $2, $3, $4, coalesce(max(position), 0) from event_store.events
        having not exists (select from subscriptions.history_changes
@@ -46,7 +46,7 @@ export class LogHistory {
    * @returns the names of those reactions, and of those views, which show more than the log has
    */
   async correctCheckpoints(): Promise<{ reactions: string[]; views: string[] }> {
-    const { rows } = await this.database.pool.query<{ name: string; kind: string }>(
+    const { rows } = await this.database.control.query<{ name: string; kind: string }>(
       `with corrected as (
          update subscriptions.checkpoints c
          set position = head.position, epoch = c.epoch + 1, owner = null, lease_until = null
@@ -68,7 +68,7 @@ export class LogHistory {
 
   /** @throws DomainError `history-change-unknown` */
   async acknowledge(id: string, by: string): Promise<HistoryChange> {
-    const { rows } = await this.database.pool.query<HistoryChange>(
+    const { rows } = await this.database.control.query<HistoryChange>(
       `update subscriptions.history_changes
        set acknowledged_by = coalesce(acknowledged_by, $2), acknowledged_at = coalesce(acknowledged_at, clock_timestamp())
        where id = $1 returning ${columns}`,

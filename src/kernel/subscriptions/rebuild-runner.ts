@@ -265,7 +265,7 @@ export class RebuildRunner extends ProjectionRunner {
 
   private async show(lease: Lease, error: string | null): Promise<void> {
     if (error === this.shown) return;
-    const { rowCount } = await this.deps.database.pool.query(
+    const { rowCount } = await this.deps.database.control.query(
       'update subscriptions.checkpoints set error = $4 where name = $1 and segment = $2 and epoch = $3',
       [lease.name, lease.segment, lease.epoch, error],
     );

@@ -311,7 +311,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
    *   program handles itself, rebuilds of its views among them
    */
   async retire(name: string, by: string): Promise<void> {
-    const { rows } = await this.database.pool.query<{ retired: boolean }>(
+    const { rows } = await this.database.control.query<{ retired: boolean }>(
       `with retired as (
          update subscriptions.checkpoints set retired_by = $2, retired_at = clock_timestamp(), owner = null, lease_until = null
          where name = $1 and name <> all($3) and coalesce(lease_until, '-infinity') < clock_timestamp() returning 1)
@@ -338,7 +338,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
     }
     const projection = this.projections.get(name);
     if (!projection) throw unknownSubscription(name);
-    await this.database.pool.query(
+    await this.database.control.query(
       `insert into subscriptions.checkpoints as c (name, kind, version)
        select $1, 'projection', greatest($3::int, max(version)) from subscriptions.checkpoints where name = $2
        on conflict (name, segment) do update
@@ -358,7 +358,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   private async setPaused(name: string, pausedBy: string | null, by: string): Promise<void> {
-    const { rowCount } = await this.database.pool.query(
+    const { rowCount } = await this.database.control.query(
       'update subscriptions.checkpoints set paused_by = $2 where name = $1',
       [name, pausedBy],
     );

@@ -94,6 +94,22 @@ describe('a session', () => {
     }
   });
 
+  it('that reads gives up a lock soon: a locked table takes the connections of others for a second, not for ten', async () => {
+    const { store, database, close } = await openStore(db.url);
+    try {
+      await tester.query('begin');
+      await tester.query('lock table event_store.events');
+      const locked = Array.from({ length: 8 }, () => store.getEvents(aThing().id).catch((error: Error) => error));
+      const begun = performance.now();
+      await database.pool.query('select 1');
+      expect(performance.now() - begun).toBeLessThan(5_000);
+      expect(await Promise.all(locked)).toEqual(locked.map(() => expect.objectContaining({ code: '55P03' })));
+    } finally {
+      await tester.query('rollback');
+      await close();
+    }
+  });
+
   it('whose prepared statement no longer fits its table is replaced', async () => {
     const opened = await openStore(db.url);
     try {
