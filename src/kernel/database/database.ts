@@ -33,6 +33,9 @@ export class Database implements OnApplicationShutdown {
    */
   readonly relaxed: Pool;
 
+  /** Called for each statement that the server refuses because its disk is full. */
+  onDiskFull: () => void = () => undefined;
+
   constructor(readonly url: string) {
     this.pool = this.open({ max: 8, application_name: 'orderloom', lockMs: 1_000, connectionTimeoutMillis: 5_000 });
     this.control = this.open({ max: 2, application_name: 'orderloom/control' });
@@ -74,6 +77,7 @@ export class Database implements OnApplicationShutdown {
       connectionTimeoutMillis: waitMs,
       allowExitOnIdle: false,
       Client: Session,
+      onDiskFull: () => this.onDiskFull(),
       ...config,
     } as PoolConfig);
     // An idle connection that breaks is replaced at its next use; without a listener it would end the process.

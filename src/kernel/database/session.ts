@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { Client, ClientConfig } from 'pg';
 import { isSessionLost } from './errors';
 import { LocatedClient } from './located-client';
@@ -11,6 +12,8 @@ export interface SessionConfig extends ClientConfig {
   readonly relaxed?: boolean;
   /** How long a statement waits for a lock, in ms; 10,000 by default. */
   readonly lockMs?: number;
+  /** Called for each statement that the server refuses because its disk is full. */
+  readonly onDiskFull?: () => void;
 }
 
 /** The server gives up on a statement after this time, and this process on the session a little later, in ms. */
@@ -18,6 +21,9 @@ const statementMs = 11_000;
 const queryMs = 12_000;
 const connectMs = 10_000;
 const defaultLockMs = 10_000;
+
+/** SQLSTATE disk_full */
+const diskFull = '53100';
 
 /**
  * What the code relies on, whatever the server, the database or the role have as their defaults. By SET and not as
@@ -64,6 +70,14 @@ export class Session extends LocatedClient {
     this.name = config.application_name ?? '';
     // Pools and TypeORM listen only while they use it, or only while they do not: lost in between, it would end the process.
     this.on('error', () => undefined);
+    this.wire.on('errorMessage', ({ code }: { code?: string }) => {
+      if (code === diskFull) config.onDiskFull?.();
+    });
+  }
+
+  /** pg's connection, which its types do not declare. */
+  private get wire() {
+    return (this as unknown as { connection: EventEmitter & { stream: { destroy(error: Error): void } } }).connection;
   }
 
   override connect(): Promise<Client>;
@@ -107,6 +121,6 @@ export class Session extends LocatedClient {
 
   /** At once, without a farewell that nobody may answer. */
   private discard(error: Error): void {
-    (this as unknown as { connection: { stream: { destroy(error: Error): void } } }).connection.stream.destroy(error);
+    this.wire.stream.destroy(error);
   }
 }

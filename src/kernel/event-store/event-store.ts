@@ -111,6 +111,8 @@ export class EventStore {
     private readonly dataSource: DataSource,
   ) {
     this.groupCommit = new GroupCommit(database.appends);
+    // Requests may be refused before they append, and the log would seem to be well.
+    database.onDiskFull = () => this.groupCommit.failed();
     this.snapshots = new Snapshots(database);
   }
 

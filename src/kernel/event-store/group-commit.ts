@@ -225,7 +225,8 @@ export class GroupCommit {
     batch.forEach((waiting, nth) => waiting.resolve(outcomes[nth]!));
   }
 
-  private failed(): void {
+  /** The server has just refused to write. */
+  failed(): void {
     const last = performance.now();
     this.failing = { since: this.failingMs > 0 ? this.failing!.since : last, last };
   }
