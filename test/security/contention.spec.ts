@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { account, order, tea, teapot } from '../journeys/shop';
-import { connect } from '../kernel/support';
+import { connect, eventually } from '../kernel/support';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 
@@ -65,5 +65,36 @@ describe('a request for what another session holds locked', () => {
     expectBusy(cancelled);
     expect((await ada.get(`/v1/orders/${draft.body['id']}`)).body).toMatchObject({ status: 'draft' });
     expect(await ada.post(`/v1/orders/${draft.body['id']}/cancel`)).toMatchObject({ status: 202 });
+  });
+
+  it('is answered from the log when it was carried out, though its view is locked', async () => {
+    await other.query('begin; lock table orders.orders_view');
+    try {
+      const draft = await order(ada, { submit: false });
+      expect(draft).toMatchObject({ status: 201, body: { status: 'draft', lineCount: 1 } });
+      expectBusy(await ada.get(`/v1/orders/${draft.body['id']}`));
+    } finally {
+      await other.query('rollback');
+    }
+  });
+
+  it('is refused at once while many others wait for it, and taken afterwards', async () => {
+    const read = () => shop.admin.get('/v1/orders');
+    await other.query('begin; lock table orders.orders_view');
+    try {
+      const waiting = Array.from({ length: 300 }, read);
+      let told: Answer | undefined;
+      await eventually(async () => {
+        told = await read();
+        return /Too many requests wait/.test(String(told.body['detail']));
+      });
+      expect(told).toMatchObject({ status: 503, body: { code: 'overloaded' } });
+      expect(await shop.admin.get('/health/ready')).toMatchObject({ status: 200 });
+      await other.query('rollback');
+      await Promise.all(waiting);
+    } finally {
+      await other.query('rollback');
+    }
+    expect(await read()).toMatchObject({ status: 200 });
   });
 });

@@ -37,7 +37,7 @@ export class Database implements OnApplicationShutdown {
   onDiskFull: () => void = () => undefined;
 
   constructor(readonly url: string) {
-    this.pool = this.open({ max: 8, application_name: 'orderloom', lockMs: 1_000, connectionTimeoutMillis: 5_000 });
+    this.pool = this.open({ max: 8, application_name: 'orderloom', lockMs: 250, connectionTimeoutMillis: 5_000 });
     this.control = this.open({ max: 2, application_name: 'orderloom/control' });
     this.watch = this.open({ max: 1, application_name: 'orderloom/watch' });
     this.appends = this.open({ max: appendConnections, application_name: 'orderloom/log' });

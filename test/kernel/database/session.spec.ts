@@ -94,7 +94,7 @@ describe('a session', () => {
     }
   });
 
-  it('that reads gives up a lock soon: a locked table takes the connections of others for a second, not for ten', async () => {
+  it('that reads gives up a lock soon: a locked table takes the connections of others for a moment, not for ten seconds', async () => {
     const { store, database, close } = await openStore(db.url);
     try {
       await tester.query('begin');

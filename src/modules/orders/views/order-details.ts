@@ -4,6 +4,7 @@ import { Database } from '../../../kernel/database/database';
 import { DomainError } from '../../../kernel/domain-error';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
 import { EventStore } from '../../../kernel/event-store/event-store';
+import { isInfrastructure } from '../../../kernel/fault';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
@@ -303,19 +304,27 @@ export class GetOrderHandler implements IQueryHandler<GetOrder> {
   ) {}
 
   async execute({ orderId, by, past, atLeast }: GetOrder): Promise<OrderDetails> {
-    const { rows } = await this.database.pool.query<{ row: OrderRow }>({
-      name: 'orders.get',
-      text: `select to_jsonb(v) as row from orders.orders_view v
-             where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
-      values: [orderId, by.staff ? null : by.userId],
+    const view = await this.shown(orderId, by).catch((error: unknown) => {
+      // what was committed is answered from the log, also while the view cannot be read
+      if (atLeast === 0 || !isInfrastructure(error)) throw error;
+      return undefined;
     });
-    const view = rows[0]?.row;
     // what the view does not know yet may be in the log all the same
     const isLate = (view?.version ?? 0) < Math.max(atLeast, 1);
     const current = isLate ? await this.committed(orderId, by, view) : view;
     const row = past ? this.projection.fold(await this.until(orderId, past)) : current;
     if (row) return details(row);
     throw new DomainError('not-found', 'version-unknown', 'The order had no such version, or was not known then.');
+  }
+
+  private async shown(orderId: string, by: By): Promise<OrderRow | undefined> {
+    const { rows } = await this.database.pool.query<{ row: OrderRow }>({
+      name: 'orders.get',
+      text: `select to_jsonb(v) as row from orders.orders_view v
+             where v.id = $1 and ($2::uuid is null or v.customer_id = $2)`,
+      values: [orderId, by.staff ? null : by.userId],
+    });
+    return rows[0]?.row;
   }
 
   /** The order by its own stream, with what a late view knows of its payment and shipment. */
