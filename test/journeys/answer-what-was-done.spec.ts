@@ -136,7 +136,7 @@ describe('a request that was carried out', () => {
       'a parked saga is resolved',
       {
         api: 'admin',
-        path: async () => `/v1/operations/sagas/${await parked()}/resolve`,
+        path: async () => `/v1/operations/sagas/${await parked()}/reject-cancellation`,
         body: () => ({ reason: 'called them' }),
         fail: sagaFails,
         status: 200,

@@ -164,7 +164,7 @@ describe('being on call', () => {
     });
   });
 
-  it('an order is cancelled while its provider is away: nothing is taken, or it is given back', async () => {
+  it('an order is cancelled while its provider is away: its card is never charged', async () => {
     await staff.post(`${operations}/circuit-breakers/payment-provider/isolate`);
     const [paid, declined] = [await order(ada), await order(ada, { paymentMethod: 'sandbox_declined' })];
     for (const placed of [paid, declined]) {
@@ -175,10 +175,10 @@ describe('being on call', () => {
     await staff.post(`${operations}/circuit-breakers/payment-provider/reset`);
     await shop.settled();
     for (const placed of [paid, declined]) {
-      const { status, paymentStatus } = await ordersOf(ada, placed);
-      expect(status).toBe('cancelled');
-      expect(['voided', 'refunded']).toContain(paymentStatus);
-      expect(await moneyOf(shop, placed.body['id'])).toMatchObject({ keptMinor: 0 });
+      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'cancelled', paymentStatus: 'voided' });
+      // never asked of the provider, neither then nor later
+      expect(await story(shop, placed)).not.toContain('payment.attempted');
+      expect(await moneyOf(shop, placed.body['id'])).toEqual({ charges: 0, keptMinor: 0 });
     }
   });
 
@@ -186,10 +186,8 @@ describe('being on call', () => {
     const reason = { reason: 'called the carrier: it came back' };
     let placed: Answer;
     let id: string;
-    let before: Awaited<ReturnType<typeof stockOf>>;
 
     beforeAll(async () => {
-      before = await stockOf(shop, tea);
       placed = await order(ada, {}, waiting);
       // the parcel has left, and the news of it is on the way
       await query(shop, `update shipping.shipments set status = 'dispatched' where order_id = $1`, [placed.body['id']]);
@@ -202,11 +200,11 @@ describe('being on call', () => {
       expect(await staff.all(`${operations}/sagas?status=parked`)).toMatchObject([
         { id, subject: placed.body['id'], step: 'createShipment', error: { code: 'shipment-dispatched' } },
       ]);
-      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'fulfilling', paymentStatus: 'paid' });
+      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'cancelling', paymentStatus: 'paid' });
     });
 
     it('wants a reason for what is done with it', async () => {
-      for (const action of ['retry', 'resolve', 'skip']) {
+      for (const action of ['retry', 'skip', 'reject-cancellation']) {
         for (const body of [{}, { reason: '' }, { reason: 1 }]) {
           expect(await staff.post(`${operations}/sagas/${id}/${action}`, body)).toMatchObject({ status: 400 });
         }
@@ -219,27 +217,34 @@ describe('being on call', () => {
       expect((await sagaOf(placed))['status']).toBe('parked');
     });
 
-    it('goes on when somebody has seen to it, and says who and why', async () => {
-      expect(await staff.post(`${operations}/sagas/${id}/resolve`, reason)).toMatchObject({
+    it('goes forward again when its cancellation is rejected, and says who and why', async () => {
+      expect(await staff.post(`${operations}/sagas/${id}/reject-cancellation`, reason)).toMatchObject({
         status: 200,
         body: { id },
       });
-      await after(shop, placed, 'order.cancelled');
+      await after(shop, placed, 'order.cancellation-rejected');
       await shop.settled();
-      expect(await sagaOf(placed)).toMatchObject({ status: 'compensated' });
-      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'cancelled', paymentStatus: 'refunded' });
-      expect((await story(shop, placed)).slice(-3)).toEqual(['payment.refunded', 'stock.released', 'order.cancelled']);
-      expect(await stockOf(shop, tea)).toEqual(before);
+      expect(await sagaOf(placed)).toMatchObject({ status: 'completed' });
+      expect(await ordersOf(ada, placed)).toMatchObject({
+        status: 'fulfilling',
+        paymentStatus: 'paid',
+        cancellation: null,
+        allowedActions: ['cancel'],
+      });
+      expect((await story(shop, placed)).slice(-2)).toEqual([
+        'order.cancellation-requested',
+        'order.cancellation-rejected',
+      ]);
       const { body } = await staff.get(`${operations}/events?aggregateId=${id}&type=saga.resolved`);
       const me = (await staff.get('/v1/users/me')).body['id'] as string;
       expect(body['data'].map(({ payload }: Row) => payload)).toMatchObject([
         { step: 'createShipment', resolution: 'retry', by: `user:${me}`, ...reason },
-        { step: 'createShipment', resolution: 'resolved', by: `user:${me}`, ...reason },
+        { step: 'createShipment', resolution: 'reject', by: `user:${me}`, ...reason },
       ]);
     });
 
     it('needs nobody any more', async () => {
-      for (const action of ['retry', 'resolve', 'skip']) {
+      for (const action of ['retry', 'skip', 'reject-cancellation']) {
         expect(await staff.post(`${operations}/sagas/${id}/${action}`, reason)).toMatchObject({
           status: 409,
           body: { code: 'saga-not-parked' },
@@ -250,7 +255,8 @@ describe('being on call', () => {
       }
     });
 
-    it('goes on also when the step is left as it is', async () => {
+    it('goes on with what is left to be taken back when the step is skipped', async () => {
+      const before = await stockOf(shop, tea);
       const other = await order(ada, {}, waiting);
       await query(shop, `update shipping.shipments set status = 'dispatched' where order_id = $1`, [other.body['id']]);
       await ada.post(`/v1/orders/${other.body['id']}/cancel`);
@@ -260,6 +266,8 @@ describe('being on call', () => {
       await staff.post(`${operations}/sagas/${saga['id']}/skip`, reason);
       await after(shop, other, 'order.cancelled');
       expect(await ordersOf(ada, other)).toMatchObject({ status: 'cancelled', paymentStatus: 'refunded' });
+      expect((await story(shop, other)).slice(-3)).toEqual(['payment.refunded', 'stock.released', 'order.cancelled']);
+      expect(await stockOf(shop, tea)).toEqual(before);
     });
   });
 

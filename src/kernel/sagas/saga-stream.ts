@@ -1,3 +1,4 @@
+import { DomainError } from '../domain-error';
 import type { Decider } from '../event-store/decider';
 import type { EventOf } from '../event-store/event';
 import { storable, storableText } from '../storable';
@@ -24,12 +25,15 @@ export type SagaEvent =
   | EventOf<'saga.compensation-completed', About & { step: string }>
   | EventOf<'saga.compensation-failed', About & Failed & Retry>
   | EventOf<'saga.parked', About & { step: string; error: SagaFailure }>
-  | EventOf<'saga.resolved', About & { step: string; resolution: Resolution; by: string; reason: string }>
+  | EventOf<'saga.resolved', About & { step: string; resolution: Resolution | 'resolved'; by: string; reason: string }>
   | EventOf<'saga.completed', About>
   | EventOf<'saga.compensated', About & { step: string; error: SagaFailure }>;
 
-/** `retry` the compensation; take it as `resolved` by hand; or `skip` it. */
-export type Resolution = 'retry' | 'resolved' | 'skip';
+/**
+ * `retry` the compensation; `skip` it, since it was done by hand or is not to be done; or `reject` the cancellation, so that
+ * what was done stays done. Releases before knew `resolved`, which went on as `skip` does.
+ */
+export type Resolution = 'retry' | 'skip' | 'reject';
 
 export const sagaEventTypes: readonly SagaEvent['type'][] = [
   'saga.started',
@@ -86,6 +90,8 @@ export type SagaState =
       readonly current: Current;
       /** Still to be taken back, next one first; `current.step` is its head. */
       readonly undo: readonly string[];
+      /** The first step that was taken back, or skipped: from then on there is no way forward. */
+      readonly takenBack?: string;
       readonly failed: Failed;
     })
   | (Begun & { readonly status: 'completed' })
@@ -105,6 +111,7 @@ export type SagaCommand =
   | { type: 'ask-again'; step: string }
   /** Nobody here knows the definition: whoever does goes on when it is due. */
   | { type: 'set-aside'; step: string }
+  /** For a parked saga; `reject` also while it compensates. */
   | { type: 'resolve'; resolution: Resolution; by: string; reason: string };
 
 /** The target asked for patience, such as an open circuit breaker: the try does not count, but the time does. */
@@ -250,10 +257,11 @@ function decide(
       ];
     }
     case 'resolve': {
-      if (state.status !== 'parked') return [];
-      const { step } = state.current;
       const { resolution, by, reason } = command;
+      if (state.status !== 'parked' && !(state.status === 'compensating' && resolution === 'reject')) return [];
+      const { step } = state.current;
       const resolved: SagaEvent = { type: 'saga.resolved', ...about, step, resolution, by, reason };
+      if (resolution === 'reject') return [resolved, ...forward(about, state, steps)];
       if (resolution === 'retry') return [resolved, compensationOf(about, state.undo, 1)];
       return [resolved, ...nextUndo(about, state)];
     }
@@ -297,8 +305,31 @@ function nextUndo(about: About, { undo: [, ...remaining], failed }: Compensating
   return [compensationOf(about, remaining, 1)];
 }
 
+/**
+ * What is left to do when nothing is taken back after all. A last step that was under way is begun again, with the same key.
+ *
+ * @throws DomainError `compensation-begun`, `steps-missing` (conflict)
+ */
+function forward(about: About, { takenBack, done, failed, undo }: Compensating, steps: readonly Step[]): SagaEvent[] {
+  if (takenBack !== undefined) {
+    const detail = `${takenBack} has been taken back already: only retry or skip can follow.`;
+    throw new DomainError('conflict', 'compensation-begun', detail);
+  }
+  const [next, ...others] = steps.filter(({ name }) => !done.includes(name));
+  if (!next) return [{ type: 'saga.completed', ...about }];
+  if (others.length > 0 || next.name !== failed.step || !undo.includes(next.name)) {
+    const detail = `${next.name} has not been carried out: there is nothing to keep. Retry or skip instead.`;
+    throw new DomainError('conflict', 'steps-missing', detail);
+  }
+  return [{ type: 'saga.step-started', ...about, step: next.name, attempt: 1, timeoutMs: next.timeoutMs }];
+}
+
 function compensationOf(about: About, remaining: readonly string[], attempt: number): SagaEvent {
   return { type: 'saga.compensation-started', ...about, step: remaining[0]!, attempt, remaining };
+}
+
+function takenBack(state: Compensating, step: string): Compensating {
+  return { ...state, takenBack: state.takenBack ?? step };
 }
 
 function evolve(state: SagaState, event: SagaEvent): SagaState {
@@ -347,8 +378,12 @@ function evolve(state: SagaState, event: SagaEvent): SagaState {
     case 'saga.parked':
       return { ...compensating(state), status: 'parked' };
     case 'saga.compensation-completed':
-    case 'saga.resolved':
-      return compensating(state);
+      return takenBack(compensating(state), event.step);
+    case 'saga.resolved': {
+      if (event.resolution === 'reject') return { ...begun, status: 'running', current };
+      const resumed = compensating(state);
+      return event.resolution === 'retry' ? resumed : takenBack(resumed, event.step);
+    }
     case 'saga.completed':
       return { ...begun, status: 'completed' };
     case 'saga.compensated':

@@ -1,4 +1,6 @@
 import { Injectable } from '@nestjs/common';
+import { currentContext } from '../context';
+import { DomainError } from '../domain-error';
 import { AggregateStore, type Decided } from '../event-store/aggregate-store';
 import { EventStore } from '../event-store/event-store';
 import { deriveId } from '../ids';
@@ -80,6 +82,16 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
   /** Takes back what was done, of a running saga as of a completed one. */
   async cancel(definition: { name: string }, subject: string, reason: string): Promise<void> {
     await this.decide(this.idOf(definition, subject), { type: 'cancel', reason });
+  }
+
+  /** Keeps what was done, and goes forward again; without effect once a part of it was taken back, or at the end. */
+  async rejectCancellation(definition: { name: string }, subject: string, reason: string): Promise<void> {
+    try {
+      const by = currentContext().actor;
+      await this.decide(this.idOf(definition, subject), { type: 'resolve', resolution: 'reject', by, reason });
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+    }
   }
 
   resolve(id: string, resolution: Resolution, by: string, reason: string): Promise<Decided<SagaState>> {

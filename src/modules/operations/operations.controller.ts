@@ -89,20 +89,20 @@ export class OperationsController {
     return this.resolveSaga(id, 'retry', reason);
   }
 
-  /** Take a parked saga's compensation as done by hand, and go on */
-  @Post('sagas/:id/resolve')
-  @HttpCode(200)
-  @ApiProblems(400, 404, 409)
-  markSagaResolved(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
-    return this.resolveSaga(id, 'resolved', reason);
-  }
-
-  /** Leave a parked saga's compensation undone, and go on */
+  /** Go on without a parked saga's compensation: it was done by hand, or is not to be done */
   @Post('sagas/:id/skip')
   @HttpCode(200)
   @ApiProblems(400, 404, 409)
-  skipSagaStep(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
+  skipCompensation(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
     return this.resolveSaga(id, 'skip', reason);
+  }
+
+  /** Reject a parked saga's cancellation: nothing is taken back, and it goes forward again, such as an order that has left */
+  @Post('sagas/:id/reject-cancellation')
+  @HttpCode(200)
+  @ApiProblems(400, 404, 409)
+  rejectCancellation(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
+    return this.resolveSaga(id, 'reject', reason);
   }
 
   /** Projections and reactions, and how far they are */

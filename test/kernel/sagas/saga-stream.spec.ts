@@ -64,10 +64,10 @@ const parked: SagaEvent[] = [
 const untilPay = [...started, done('book'), begins('look'), done('look'), begins('pay')];
 const timeout = (step: string) => ({ code: 'step-timeout', message: `${step} gave no answer in time` });
 const cancelled = { code: 'cancelled', message: 'changed my mind' };
-const resolve = (resolution: 'retry' | 'resolved' | 'skip'): SagaCommand => {
+const resolve = (resolution: 'retry' | 'skip' | 'reject'): SagaCommand => {
   return { type: 'resolve', resolution, by: 'user:1', reason: 'called them' };
 };
-const resolved = (resolution: 'retry' | 'resolved' | 'skip'): SagaEvent => {
+const resolved = (resolution: 'retry' | 'skip' | 'reject'): SagaEvent => {
   return { type: 'saga.resolved', ...about, step: 'book', resolution, by: 'user:1', reason: 'called them' };
 };
 
@@ -354,14 +354,40 @@ describe('the stream of a saga', () => {
         .when(resolve('retry'))
         .then(resolved('retry'), takesBack(1, 'book'));
       given(...last, ...parked)
-        .when(resolve('resolved'))
-        .then(resolved('resolved'), undone('pay'));
-      given(...last, ...parked)
         .when(resolve('skip'))
         .then(resolved('skip'), undone('pay'));
       given(...parkedFirst)
         .when(resolve('skip'))
         .then(resolved('skip'), takesBack(1, 'look'));
+    });
+    it('parked or compensating, goes forward when the cancellation is rejected', () => {
+      const cancel: SagaEvent = { type: 'saga.cancel-requested', ...about, step: 'pay', error: cancelled };
+      const takingBack = { ...takesBack(1, 'pay', 'book') };
+      const rejected = (step: string): SagaEvent => ({ ...resolved('reject'), step }) as SagaEvent;
+      given(...untilPay, done('pay'), completed, cancel, takingBack)
+        .when(resolve('reject'))
+        .then(rejected('pay'), completed);
+      given(...untilPay, cancel, takingBack)
+        .when(resolve('reject'))
+        .then(rejected('pay'), begins('pay'));
+      given(...untilPay, cancel, takingBack, rejected('pay'), begins('pay'))
+        .when({ type: 'complete-step', step: 'pay', output: 1 })
+        .then(done('pay', 1), completed);
+    });
+    it('keeps nothing once a step was taken back, or while steps are missing', () => {
+      const rejectOf =
+        (...events: SagaEvent[]) =>
+        () =>
+          decider.decide(resolve('reject'), fold(events));
+      const cancel = (step: string): SagaEvent => ({ type: 'saga.cancel-requested', ...about, step, error: cancelled });
+      const takenBack = [cancel('pay'), takesBack(1, 'pay', 'book'), tookBack('pay'), takesBack(1, 'book')];
+      expect(rejectOf(...untilPay, ...takenBack)).toThrow(expect.objectContaining({ code: 'compensation-begun' }));
+      expect(rejectOf(...started, cancel('book'), takesBack(1, 'book'))).toThrow(
+        expect.objectContaining({ code: 'steps-missing' }),
+      );
+      expect(rejectOf(...untilPay, fails('pay', 'final'), takesBack(1, 'book'))).toThrow(
+        expect.objectContaining({ code: 'steps-missing' }),
+      );
     });
     it('hears no operator unless it is parked', () => {
       given(...last)
@@ -379,7 +405,7 @@ describe('the stream of a saga', () => {
     const answer = fc.oneof(
       { weight: 6, arbitrary: fc.constant('done' as const) },
       { weight: 3, arbitrary: fc.constantFrom('final', 'unknown', 'again', 'patience', 'refused', 'due', 'cancel') },
-      { weight: 2, arbitrary: fc.constantFrom('retry', 'resolved', 'skip') },
+      { weight: 2, arbitrary: fc.constantFrom('retry', 'skip', 'reject') },
       { weight: 2, arbitrary: fc.constantFrom('stray', 'restart') },
     );
     const arbitrary = fc.record({
@@ -417,7 +443,7 @@ describe('the stream of a saga', () => {
         case 'cancel':
           return { type: 'cancel', reason: 'no' };
         case 'retry':
-        case 'resolved':
+        case 'reject':
         case 'skip':
           return resolve(what);
         case 'stray':
@@ -438,7 +464,12 @@ describe('the stream of a saga', () => {
           let state = initial;
           const stream: SagaEvent[] = [];
           const tell = (what: string) => {
-            const events = decide(commandFor(what, state, definition), state);
+            let events: SagaEvent[] = [];
+            try {
+              events = decide(commandFor(what, state, definition), state);
+            } catch (error) {
+              expect(error).toMatchObject({ code: expect.stringMatching(/^(compensation-begun|steps-missing)$/) });
+            }
             state = events.reduce(evolve, state);
             stream.push(...events);
           };
@@ -452,18 +483,24 @@ describe('the stream of a saga', () => {
           ends.add(state.status);
           expect(['completed', 'compensated', 'parked']).toContain(state.status);
 
-          const of = (type: SagaEvent['type']) =>
-            stream.flatMap((event) => (event.type === type && 'step' in event ? [event.step] : []));
+          // a rejected cancellation leaves nothing behind
+          const rejected = stream.findLastIndex((e) => e.type === 'saga.resolved' && e.resolution === 'reject');
+          const types = stream.slice(0, rejected + 1).map((event) => event.type);
+          expect(types).not.toContain('saga.compensation-completed');
+          const last = stream.slice(rejected + 1);
+
+          const of = (type: SagaEvent['type'], events = last) =>
+            events.flatMap((event) => (event.type === type && 'step' in event ? [event.step] : []));
           const all = compensated.map((_, nth) => names[nth]!);
-          const did = of('saga.step-completed');
+          const did = of('saga.step-completed', stream);
           expect(did).toEqual(all.slice(0, did.length));
-          const stopped = stream.find((event) => event.type === 'saga.cancel-requested');
-          const unknown = stream.flatMap((event) =>
+          const stopped = last.find((event) => event.type === 'saga.cancel-requested');
+          const unknown = last.flatMap((event) =>
             event.type === 'saga.step-failed' && event.outcome === 'unknown' ? [event.step] : [],
           );
           const underWay = stopped && !did.includes(stopped.step) ? [stopped.step] : unknown;
           const owed = [...did, ...underWay].reverse().filter((name) => compensated[names.indexOf(name)]);
-          const settled = stream.flatMap((event) => {
+          const settled = last.flatMap((event) => {
             if (event.type === 'saga.compensation-completed') return [event.step];
             return event.type === 'saga.resolved' && event.resolution !== 'retry' ? [event.step] : [];
           });
@@ -492,7 +529,7 @@ describe('the stream of a saga', () => {
         outcome: fc.constantFrom(undefined, 'final', 'unknown'),
         retryInMs: fc.option(fc.nat(), { nil: undefined }),
         remaining: fc.array(step, { minLength: 1 }),
-        resolution: fc.constantFrom('retry', 'resolved', 'skip'),
+        resolution: fc.constantFrom('retry', 'resolved', 'skip', 'reject'),
         ...{ by: fc.string(), reason: fc.string() },
       }) as fc.Arbitrary<SagaEvent>;
       const statuses = ['none', 'running', 'compensating', 'parked', 'completed', 'compensated'];

@@ -240,7 +240,6 @@ describe('a saga', () => {
 
     it.each([
       ['retry', ['undo book', 'undo book']],
-      ['resolved', ['undo book']],
       ['skip', ['undo book']],
     ] as const)('is parked at a refusal, until an operator says %s', async (resolution, undone) => {
       declines([refusal]);
