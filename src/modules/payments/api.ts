@@ -1,8 +1,10 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
 
-export const paymentStatuses = ['requested', 'completed', 'failed', 'voided', 'refunded'] as const;
+export const paymentStatuses = ['requested', 'attempted', 'completed', 'failed', 'voided', 'refunded'] as const;
+type PaymentStatus = (typeof paymentStatuses)[number];
 
 export class ListPaymentsQuery extends PageQuery {
   @IsOptional()
@@ -11,7 +13,8 @@ export class ListPaymentsQuery extends PageQuery {
 
   @IsOptional()
   @IsIn(paymentStatuses)
-  status?: 'requested' | 'completed' | 'failed' | 'voided' | 'refunded';
+  @ApiPropertyOptional({ enum: paymentStatuses })
+  status?: PaymentStatus;
 }
 
 export class PaymentFailure {
@@ -26,7 +29,9 @@ export class PaymentResponse {
 
   orderId!: string;
 
-  status!: 'requested' | 'completed' | 'failed' | 'voided' | 'refunded';
+  /** `attempted`: the provider has been asked, and its answer is not known yet. */
+  @ApiProperty({ enum: paymentStatuses })
+  status!: PaymentStatus;
 
   amount!: Money;
 

@@ -3,10 +3,10 @@ import { CommandHandler, type ICommandHandler, type IEventHandler } from '@nestj
 import { EventType } from '../../kernel/event-store/event-type';
 import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
 import { Reaction } from '../../kernel/subscriptions/reaction';
-import { PaymentRequested } from './contracts/payment-events';
+import { PaymentRequested, PaymentVoided } from './contracts/payment-events';
 import { ProcessPayment, RefundPayment } from './contracts/process-payment';
 import { chargeable, paymentIdOf, PaymentStreams } from './payment';
-import { PaymentProvider } from './payment-provider';
+import { type ChargeRequest, PaymentProvider, type VoidResult } from './payment-provider';
 import { LedgerError } from './sandbox-provider';
 
 /** What payments needs to know of it; the stored name is the contract, so orders need not be imported. */
@@ -15,7 +15,12 @@ class OrderCancelled {
   constructor(readonly orderId: string) {}
 }
 
-const isOutage = (error: unknown) => !(error instanceof LedgerError);
+/** The attempt could not be recorded, so nothing was sent: the provider is not at fault. */
+class NotSentError extends Error {
+  override readonly name = 'NotSentError';
+}
+
+const isOutage = (error: unknown) => !(error instanceof LedgerError) && !(error instanceof NotSentError);
 
 /** The provider's side of a payment: takes and gives back, once each, and writes down what came of it. */
 @Injectable()
@@ -35,21 +40,42 @@ export class Charging {
     });
   }
 
-  /** Safe to repeat from any point: the payment's id is the provider's idempotency key. */
-  async charge(paymentId: string): Promise<void> {
+  /**
+   * Takes the money, or finds out whether it was taken when the payment was called off meanwhile. Safe to repeat from any
+   * point: the payment's id is the provider's idempotency key.
+   */
+  async settle(paymentId: string): Promise<void> {
     let { state } = await this.payments.load(paymentId);
     const open = chargeable(state);
     if (open) {
       const request = { ...open, key: paymentId };
-      const result = await this.policy.execute(({ signal }) => this.provider.charge(request, signal));
-      ({ state } = await this.payments.decide(
-        paymentId,
-        result.outcome === 'charged'
-          ? { type: 'complete', providerReference: result.reference }
-          : { type: 'fail', code: result.code, message: result.message },
-      ));
+      const result =
+        state.status === 'voided'
+          ? await this.policy.execute(({ signal }) => this.provider.void(request, signal))
+          : await this.charge(request);
+      if (result.outcome === 'charged') {
+        const complete = { type: 'complete', providerReference: result.reference } as const;
+        ({ state } = await this.payments.decide(paymentId, complete));
+      } else if (result.outcome === 'declined') {
+        const { code, message } = result;
+        ({ state } = await this.payments.decide(paymentId, { type: 'fail', code, message }));
+      }
     }
     if (state.status === 'completed' && state.refundDue) await this.giveBack(paymentId);
+  }
+
+  /** The attempt is recorded only once the policy lets it through. `voided`: it was called off at the last moment. */
+  private async charge(request: ChargeRequest): Promise<VoidResult> {
+    try {
+      return await this.policy.execute(async ({ signal }) => {
+        const { state } = await this.payments.decide(request.key, { type: 'attempt' }).catch((cause: unknown) => {
+          throw new NotSentError('The attempt could not be recorded', { cause });
+        });
+        return state.status === 'requested' ? await this.provider.charge(request, signal) : { outcome: 'voided' };
+      });
+    } catch (error) {
+      throw error instanceof NotSentError ? error.cause : error;
+    }
   }
 
   /** Whatever state it is in, nothing is kept, and nothing more is taken: also when it is asked for only later. */
@@ -86,12 +112,12 @@ export class RefundPaymentHandler implements ICommandHandler<RefundPayment> {
   }
 }
 
-@Reaction({ name: 'payments.charge' }, PaymentRequested)
-export class ChargeRequested implements IEventHandler<PaymentRequested> {
+@Reaction({ name: 'payments.charge' }, PaymentRequested, PaymentVoided)
+export class Settle implements IEventHandler<PaymentRequested | PaymentVoided> {
   constructor(private readonly charging: Charging) {}
 
-  handle({ paymentId }: PaymentRequested): Promise<void> {
-    return this.charging.charge(paymentId);
+  handle({ paymentId }: PaymentRequested | PaymentVoided): Promise<void> {
+    return this.charging.settle(paymentId);
   }
 }
 

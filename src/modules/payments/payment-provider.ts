@@ -14,6 +14,9 @@ export interface ChargeRequest {
   readonly method: string;
 }
 
+/** `voided`: nothing was taken, and a charge with the same key is declined from now on. */
+export type VoidResult = ChargeResult | { readonly outcome: 'voided' };
+
 export interface RefundRequest {
   /** Idempotency key of the refund. */
   readonly key: string;
@@ -24,5 +27,7 @@ export interface RefundRequest {
 /** The company that moves the money. Every call may be repeated with its key. */
 export abstract class PaymentProvider {
   abstract charge(request: ChargeRequest, signal: AbortSignal): Promise<ChargeResult>;
+  /** Looks up what became of a charge, and keeps it from happening if nothing has. */
+  abstract void(request: ChargeRequest, signal: AbortSignal): Promise<VoidResult>;
   abstract refund(request: RefundRequest, signal: AbortSignal): Promise<{ reference: string }>;
 }

@@ -4,8 +4,10 @@ import { AggregateStore } from '../../kernel/event-store/aggregate-store';
 import type { Decider } from '../../kernel/event-store/decider';
 import type { EventOf } from '../../kernel/event-store/event';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { upcast } from '../../kernel/event-store/upcasting';
 import { deriveId } from '../../kernel/ids';
 import type {
+  PaymentAttempted,
   PaymentCompleted,
   PaymentFailed,
   PaymentRefunded,
@@ -14,7 +16,9 @@ import type {
 } from './contracts/payment-events';
 
 export type PaymentEvent =
-  | EventOf<'payment.requested', PaymentRequested>
+  /** `attempted`: stored before attempts were recorded, so that it may have been. */
+  | EventOf<'payment.requested', PaymentRequested & { readonly attempted?: true }>
+  | EventOf<'payment.attempted', PaymentAttempted>
   | EventOf<'payment.completed', PaymentCompleted>
   | EventOf<'payment.failed', PaymentFailed>
   | EventOf<'payment.voided', PaymentVoided>
@@ -22,18 +26,23 @@ export type PaymentEvent =
 
 type Request = Pick<PaymentRequested, 'paymentId' | 'orderId' | 'amountMinor' | 'currency' | 'method'>;
 
+/** Version 1 was stored before attempts were. */
+upcast('payment.requested', (event) => ({ ...event, attempted: true }));
+
 export type PaymentState =
   | { readonly status: 'none' }
-  | (Request & { readonly status: 'requested' })
+  /** Never sent to the provider, or sent with an outcome that is not known yet. */
+  | (Request & { readonly status: 'requested'; readonly attempted: boolean })
   /** `refundDue`: taken after it had been called off. */
   | (Request & { readonly status: 'completed'; readonly providerReference: string; readonly refundDue: boolean })
   | (Request & { readonly status: 'failed' })
-  /** Without a request when it was called off before it was asked for. */
+  /** Without a request when nothing can have been taken. */
   | { readonly status: 'voided'; readonly request: Request | undefined }
   | (Request & { readonly status: 'refunded' });
 
 export type PaymentCommand =
   | ({ type: 'request' } & Request)
+  | { type: 'attempt' }
   | { type: 'complete'; providerReference: string }
   | { type: 'fail'; code: string; message: string }
   | { type: 'void'; paymentId: string; orderId: string }
@@ -50,6 +59,11 @@ export const paymentDecider: Decider<PaymentState, PaymentCommand, PaymentEvent>
           throw new DomainError('conflict', 'payment-voided', 'This payment was called off before it was asked for.');
         }
         return state.status === 'none' ? [{ ...command, type: 'payment.requested' }] : [];
+      }
+      case 'attempt': {
+        if (state.status !== 'requested' || state.attempted) return [];
+        const { paymentId, orderId } = state;
+        return [{ type: 'payment.attempted', paymentId, orderId }];
       }
       case 'complete': {
         const request = chargeable(state);
@@ -79,7 +93,9 @@ export const paymentDecider: Decider<PaymentState, PaymentCommand, PaymentEvent>
   evolve(state, event) {
     switch (event.type) {
       case 'payment.requested':
-        return { ...event, status: 'requested' };
+        return { ...event, status: 'requested', attempted: event.attempted ?? false };
+      case 'payment.attempted':
+        return state.status === 'requested' ? { ...state, attempted: true } : state;
       case 'payment.completed': {
         const { providerReference } = event;
         const refundDue = state.status === 'voided';
@@ -88,14 +104,14 @@ export const paymentDecider: Decider<PaymentState, PaymentCommand, PaymentEvent>
       case 'payment.failed':
         return { ...requestOf(state, event), status: 'failed' };
       case 'payment.voided':
-        return { status: 'voided', request: state.status === 'requested' ? state : undefined };
+        return { status: 'voided', request: state.status === 'requested' && state.attempted ? state : undefined };
       case 'payment.refunded':
         return { ...requestOf(state, event), status: 'refunded' };
     }
   },
 };
 
-/** What may have been charged, or may still be: also of a payment that was called off on the way. */
+/** What the provider may be asked about: also of a payment that was called off after it had been attempted. */
 export function chargeable(state: PaymentState): Request | undefined {
   if (state.status === 'requested') return state;
   return state.status === 'voided' ? state.request : undefined;

@@ -22,10 +22,11 @@ interface PaymentRow {
   updated_at: string;
 }
 
-@ProjectionOf('payments.payments')
+@ProjectionOf('payments.payments', { version: 2 })
 export class PaymentsProjection extends FoldedView<PaymentRow> {
   readonly eventTypes: readonly PaymentEvent['type'][] = [
     'payment.requested',
+    'payment.attempted',
     'payment.completed',
     'payment.failed',
     'payment.voided',
@@ -45,7 +46,8 @@ export class PaymentsProjection extends FoldedView<PaymentRow> {
     const at = stored.timestamp.toISOString();
     if (event.type === 'payment.requested') {
       const { orderId: order_id, amountMinor: amount_minor, currency, method } = event;
-      const open = { status: 'requested' as const, provider_reference: null, refunded_minor: 0, failure: null };
+      const status = event.attempted ? ('attempted' as const) : ('requested' as const);
+      const open = { status, provider_reference: null, refunded_minor: 0, failure: null };
       const row = { id: stored.aggregateId, order_id, amount_minor, currency, method, ...open };
       return { ...row, version: stored.version, requested_at: at, updated_at: at };
     }
@@ -53,6 +55,8 @@ export class PaymentsProjection extends FoldedView<PaymentRow> {
     if (!before) return undefined;
     const row = { ...before, version: stored.version, updated_at: at };
     switch (event.type) {
+      case 'payment.attempted':
+        return { ...row, status: 'attempted' };
       case 'payment.completed':
         return { ...row, status: 'completed', provider_reference: event.providerReference };
       case 'payment.failed':

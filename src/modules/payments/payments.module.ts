@@ -1,5 +1,5 @@
 import { Module } from '@nestjs/common';
-import { ChargeRequested, Charging, ProcessPaymentHandler, RefundCancelled, RefundPaymentHandler } from './charging';
+import { Charging, ProcessPaymentHandler, RefundCancelled, RefundPaymentHandler, Settle } from './charging';
 import { PaymentStreams } from './payment';
 import { PaymentProvider } from './payment-provider';
 import { PaymentsController } from './payments.controller';
@@ -15,7 +15,7 @@ import { SandboxProvider } from './sandbox-provider';
     { provide: PaymentProvider, useClass: SandboxProvider },
     ProcessPaymentHandler,
     RefundPaymentHandler,
-    ChargeRequested,
+    Settle,
     RefundCancelled,
     PaymentsProjection,
     Payments,

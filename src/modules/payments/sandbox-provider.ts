@@ -3,11 +3,20 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../../kernel/database/database';
 import { newId } from '../../kernel/ids';
 import { within } from '../../kernel/time-limit';
-import { type ChargeRequest, type ChargeResult, PaymentProvider, type RefundRequest } from './payment-provider';
+import {
+  type ChargeRequest,
+  type ChargeResult,
+  PaymentProvider,
+  type RefundRequest,
+  type VoidResult,
+} from './payment-provider';
 
-const declines: Readonly<Record<string, string>> = {
-  sandbox_declined: 'The card was declined.',
-  sandbox_insufficient_funds: 'There is not enough money on the account.',
+const declines: Readonly<Record<string, { code: string; message: string }>> = {
+  sandbox_declined: { code: 'card_declined', message: 'The card was declined.' },
+  sandbox_insufficient_funds: {
+    code: 'card_insufficient_funds',
+    message: 'There is not enough money on the account.',
+  },
 };
 
 /** What the method token makes the sandbox do, besides taking the money. */
@@ -20,6 +29,13 @@ const manners = {
   /** Takes the money, and never says so the first time. */
   sandbox_timeout: { silentFirst: true },
 } as const;
+
+/** What the customer is told of a charge that was not made. */
+function messageOf(code: string): string {
+  if (code === 'voided') return 'The payment was called off.';
+  const known = Object.values(declines).find((decline) => decline.code === code);
+  return known?.message ?? `There is no such payment method; the sandbox knows ${Object.keys(manners).join(', ')}.`;
+}
 
 interface Entry {
   outcome: string;
@@ -56,7 +72,6 @@ export class SandboxProvider extends PaymentProvider {
     const { key, method } = request;
     const first = !this.seen.has(key);
     this.seen.add(key);
-    const decline = declines[method];
     const manner: { delayMs?: number; failsFirst?: boolean; silentFirst?: boolean } | undefined =
       manners[method as keyof typeof manners];
     const known = await this.find(key);
@@ -64,13 +79,18 @@ export class SandboxProvider extends PaymentProvider {
       if (manner?.failsFirst && first) throw new Error('The sandbox provider answers 500, as sandbox_flaky asks');
       if (manner?.delayMs) await delay(manner.delayMs, undefined, { signal });
     }
-    const outcome = manner ? 'charged' : decline ? method.replace('sandbox_', 'card_') : 'invalid_payment_method';
+    const outcome = manner ? 'charged' : (declines[method]?.code ?? 'invalid_payment_method');
     const entry = known ?? (await this.write('charge', key, key, outcome, request.amountMinor, request.currency));
     if (manner?.silentFirst && !known) await delay(60_000, undefined, { signal });
     if (entry.outcome === 'charged') return { outcome: 'charged', reference: entry.reference };
-    const message =
-      decline ?? `There is no payment method ${method}; the sandbox knows ${Object.keys(manners).join(', ')}.`;
-    return { outcome: 'declined', code: entry.outcome, message };
+    return { outcome: 'declined', code: entry.outcome, message: messageOf(entry.outcome) };
+  }
+
+  async void({ key, amountMinor, currency }: ChargeRequest): Promise<VoidResult> {
+    const known = await this.find(key);
+    const { outcome, reference } = known ?? (await this.write('charge', key, key, 'voided', amountMinor, currency));
+    if (outcome === 'charged') return { outcome, reference };
+    return outcome === 'voided' ? { outcome } : { outcome: 'declined', code: outcome, message: messageOf(outcome) };
   }
 
   async refund({ key, chargeKey }: RefundRequest): Promise<{ reference: string }> {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { DomainError } from '../../../src/kernel/domain-error';
+import { toCurrent } from '../../../src/kernel/event-store/upcasting';
 import {
   chargeable,
   type PaymentCommand,
@@ -14,12 +15,14 @@ const ids = { paymentId: '0198c2f0-0000-7000-8000-0000000000aa', orderId: '0198c
 const amount = { amountMinor: 2500, currency: 'EUR' };
 
 const requested: PaymentEvent = { type: 'payment.requested', ...ids, ...amount, method: 'sandbox_ok' };
+const attempted: PaymentEvent = { type: 'payment.attempted', ...ids };
 const completed: PaymentEvent = { type: 'payment.completed', ...ids, ...amount, providerReference: 'charge-1' };
 const failed: PaymentEvent = { type: 'payment.failed', ...ids, code: 'card_declined', message: 'Declined.' };
 const voided: PaymentEvent = { type: 'payment.voided', ...ids };
 const refunded: PaymentEvent = { type: 'payment.refunded', ...ids, ...amount, providerReference: 'refund-1' };
 
 const request: PaymentCommand = { type: 'request', ...ids, ...amount, method: 'sandbox_ok' };
+const attempt: PaymentCommand = { type: 'attempt' };
 const complete: PaymentCommand = { type: 'complete', providerReference: 'charge-1' };
 const fail: PaymentCommand = { type: 'fail', code: 'card_declined', message: 'Declined.' };
 const callOff: PaymentCommand = { type: 'void', ...ids };
@@ -41,11 +44,33 @@ describe('requesting a payment', () => {
   });
 });
 
+describe('attempting a payment', () => {
+  it('is recorded before the provider is asked, once', () => {
+    payment(requested).when(attempt).then(attempted);
+    payment(requested, attempted).when(attempt).thenNothing();
+  });
+  it('is nothing to a payment that was called off, or has its outcome', () => {
+    payment(requested, voided).when(attempt).thenNothing();
+    payment(requested, completed).when(attempt).thenNothing();
+    payment(requested, failed).when(attempt).thenNothing();
+  });
+  it('decides what a void leaves open: what was never attempted was never charged', () => {
+    expect(chargeable(fold(paymentDecider, [requested, voided]))).toBeUndefined();
+    expect(chargeable(fold(paymentDecider, [requested, attempted, voided]))).toMatchObject(ids);
+  });
+  it('may have happened to what was requested before attempts were recorded', () => {
+    const { type, ...stored } = requested;
+    const former = { ...toCurrent(type, 1, stored), type } as PaymentEvent;
+    expect(chargeable(fold(paymentDecider, [former, voided]))).toMatchObject(ids);
+    expect(toCurrent(type, 2, stored)).toEqual(stored);
+  });
+});
+
 describe('the provider took the money', () => {
   it('completes the payment', () => payment(requested).when(complete).then(completed));
   it('completes it also when it was called off meanwhile: then it is due back', () => {
-    payment(requested, voided).when(complete).then(completed);
-    expect(fold(paymentDecider, [requested, voided, completed])).toMatchObject({ refundDue: true });
+    payment(requested, attempted, voided).when(complete).then(completed);
+    expect(fold(paymentDecider, [requested, attempted, voided, completed])).toMatchObject({ refundDue: true });
     expect(fold(paymentDecider, [requested, completed])).toMatchObject({ refundDue: false });
   });
   it('is quiet on repeat', () => {
@@ -55,6 +80,7 @@ describe('the provider took the money', () => {
   it('is quiet for what was never asked for', () => {
     payment().when(complete).thenNothing();
     payment(voided).when(complete).thenNothing();
+    payment(requested, voided).when(complete).thenNothing();
   });
   it('is quiet once it failed', () => payment(requested, failed).when(complete).thenNothing());
 });
@@ -82,7 +108,7 @@ describe('calling a payment off', () => {
 describe('giving the money back', () => {
   it('is recorded', () => payment(requested, completed).when(recordRefund).then(refunded));
   it('is recorded for what was taken after it was called off', () =>
-    payment(requested, voided, completed).when(recordRefund).then(refunded));
+    payment(requested, attempted, voided, completed).when(recordRefund).then(refunded));
   it('is quiet on repeat', () => payment(requested, completed, refunded).when(recordRefund).thenNothing());
   it('is quiet when nothing was taken', () => {
     payment(requested).when(recordRefund).thenNothing();
@@ -99,7 +125,7 @@ describe('an order', () => {
 });
 
 describe('any sequence of commands', () => {
-  const command = fc.constantFrom(request, complete, fail, callOff, recordRefund);
+  const command = fc.constantFrom(request, attempt, complete, fail, callOff, recordRefund);
   const sequence = fc.array(command, { maxLength: 12 });
 
   function run(commands: readonly PaymentCommand[]): { log: PaymentEvent[]; state: PaymentState } {
@@ -166,7 +192,7 @@ describe('any sequence of commands', () => {
 
   it('folds any events, also such as could not have happened', () =>
     fc.assert(
-      fc.property(fc.array(fc.constantFrom(requested, completed, failed, voided, refunded)), (events) => {
+      fc.property(fc.array(fc.constantFrom(requested, attempted, completed, failed, voided, refunded)), (events) => {
         expect(fold(paymentDecider, events)).toHaveProperty('status');
       }),
     ));

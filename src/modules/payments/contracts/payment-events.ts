@@ -12,6 +12,15 @@ export class PaymentRequested {
   ) {}
 }
 
+/** The provider is about to be asked for the first time: from now on it may have taken the money. */
+@EventType('payment.attempted')
+export class PaymentAttempted {
+  constructor(
+    readonly paymentId: string,
+    readonly orderId: string,
+  ) {}
+}
+
 /** The money is ours. */
 @EventType('payment.completed')
 export class PaymentCompleted {
@@ -35,7 +44,10 @@ export class PaymentFailed {
   ) {}
 }
 
-/** Called off before it was known whether anything was taken; what turns out to have been is refunded. */
+/**
+ * Called off before it was known whether anything was taken. One that was never attempted ends with it; of one that was, the
+ * provider is asked what became of it, and what was taken is refunded.
+ */
 @EventType('payment.voided')
 export class PaymentVoided {
   constructor(
