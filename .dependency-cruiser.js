@@ -118,7 +118,8 @@ module.exports = {
       {
         pathNot: [
           '^src/modules/$1/contracts/',
-          '^src/kernel/(event-store/event-type|personal-data/sealed)[.]ts$',
+          // an announcement is committed in the transaction of who asked for it: for those two, the same process (ADR 22)
+          '^src/kernel/(event-store/(event-type|announcement)|personal-data/sealed)[.]ts$',
           packageOf('@nestjs/cqrs'),
         ],
       },

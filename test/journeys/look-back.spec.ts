@@ -74,7 +74,7 @@ describe('looking back, and ahead', () => {
         'order.submitted',
         'order.cancellation-requested',
       ]);
-      expect(body).toMatchObject({ status: 'submitted', total: { amountMinor: 1250 + 2 * 1690, currency: 'EUR' } });
+      expect(body).toMatchObject({ status: 'cancelling', total: { amountMinor: 1250 + 2 * 1690, currency: 'EUR' } });
     });
 
     it('changes nothing', async () => {

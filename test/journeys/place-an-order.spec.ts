@@ -63,6 +63,7 @@ describe('placing an order', () => {
       'stock.reserved',
       'order.reserved',
       'payment.requested',
+      'payment.attempted',
       'payment.completed',
       'order.paid',
       'shipment.created',
@@ -202,8 +203,8 @@ describe('placing an order', () => {
       expect(await ordersOf(ada, placed)).toMatchObject({ status: 'completed', fulfilmentStatus: 'delivered' });
       expect((await story(shop, placed)).slice(-6)).toEqual([
         'shipment.dispatched',
-        expect.stringMatching(/^(order\.shipped|stock\.committed)$/),
-        expect.stringMatching(/^(order\.shipped|stock\.committed)$/),
+        'order.shipped',
+        'stock.committed',
         'shipment.delivered',
         'order.delivered',
         'order.completed',

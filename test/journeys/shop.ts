@@ -48,10 +48,10 @@ export async function fullStory(shop: TestApp, orderId: string): Promise<string[
   return (await shop.admin.all(`/v1/orders/${orderId}/timeline`)).map((entry) => entry['type'] as string);
 }
 
-/** Waits until it has happened to the order. */
+/** Waits until it has happened to the order, for a minute at most. */
 export async function happened(shop: TestApp, placed: Answer, type: string): Promise<void> {
   const subscriptions = shop.app.get(Subscriptions, { strict: false });
-  for (;;) {
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
     const next = subscriptions.next(({ eventType }) => eventType === type, 1000);
     const events = await query(
       shop,
@@ -61,6 +61,7 @@ export async function happened(shop: TestApp, placed: Answer, type: string): Pro
     if (events.length > 0) return;
     await next;
   }
+  throw new Error(`No ${type} for order ${placed.body['id']} within a minute`);
 }
 
 /** Waits until it has happened to the order, and all that follows from it can be seen; others need not have ended. */

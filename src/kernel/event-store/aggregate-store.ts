@@ -1,5 +1,6 @@
 import { type CommandName, currentContext } from '../context';
 import { DomainError } from '../domain-error';
+import type { Announcement } from './announcement';
 import type { Decider } from './decider';
 import { AggregateTypeError, ContentionError, StateFormError, VersionMismatch } from './errors';
 import { type DomainEvent, domainEvent, type StoredEvent } from './event';
@@ -97,6 +98,22 @@ export abstract class AggregateStore<State, Command, Event extends DomainEvent> 
   async find(id: string): Promise<Decided<State> | undefined> {
     const { version, state } = await this.look(id);
     return version === 0 ? undefined : { state, version };
+  }
+
+  /**
+   * What a command would append, for a transaction of plain rows that commits it together with its own: see
+   * `EventStore.transaction`, which refuses it with a VersionMismatch when the aggregate has moved on. Undefined when the
+   * command changes nothing.
+   *
+   * @throws DomainError when the state forbids the command
+   */
+  async plan(id: string, command: Command): Promise<Announcement | undefined> {
+    const { state, version, mistaken } = await this.look(id);
+    const events = this.decider.decide(command, state);
+    if (mistaken) throw mistaken;
+    if (events.length === 0) return undefined;
+    const commandId = currentContext().nextCommand(id, whatOf(command));
+    return { aggregate: { type: this.decider.type, id }, events, expectedVersion: version, commandId };
   }
 
   /**

@@ -6,15 +6,9 @@ import { type CommandName, currentContext } from '../context';
 import { Database } from '../database/database';
 import { isContention } from '../database/errors';
 import { newId } from '../ids';
+import type { Announcement, AppendOptions } from './announcement';
 import { AggregateTypeError, ContentionError, LostCauseError, VersionMismatch } from './errors';
-import {
-  type Aggregate,
-  type DomainEvent,
-  type EventMetadata,
-  type ExpectedVersion,
-  type StoredEvent,
-  wireForm,
-} from './event';
+import { type Aggregate, type DomainEvent, type EventMetadata, type StoredEvent, wireForm } from './event';
 import {
   type Append,
   type AppendOutcome,
@@ -28,16 +22,6 @@ import { assertSameRequest, earlierRun, formerRun, type Wanted } from './repeats
 import { type Snapshot, Snapshots } from './snapshots';
 import { currentSchemaVersion, isCurrent, toCurrent } from './upcasting';
 
-export interface AppendOptions {
-  /** Default `any`. */
-  readonly expectedVersion?: ExpectedVersion;
-  /**
-   * A repeat of the same id appends nothing and answers with the first result. Default: from the current context and from
-   * what is done to which aggregate.
-   */
-  readonly commandId?: string | CommandName;
-}
-
 export interface AppendResult {
   /** Of the command's last event; for a conflict, the version that the aggregate is at. */
   readonly version: number;
@@ -50,12 +34,6 @@ export interface AppendResult {
  * found after one second, so it is repeated; a transaction that waited for all of `lock_timeout` has waited long enough.
  */
 const retry = { tries: 5, withinMs: 5000, pauseMs: 20 };
-
-/** What a module that keeps plain state hands over with its own changes, to be committed together with them. */
-export interface Announcement extends AppendOptions {
-  readonly aggregate: Aggregate;
-  readonly events: readonly DomainEvent[];
-}
 
 type Work<R> = (manager: EntityManager) => Promise<{ result: R; announce: Announcement[] }>;
 

@@ -23,6 +23,7 @@ import {
 import { Money } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
+import { type OrderStatus, orderStatuses } from './domain/order';
 
 /** Earlier ones have a form in JavaScript that Postgres does not read. */
 const yearOne = new Date('0001-01-01T00:00:00Z');
@@ -257,9 +258,9 @@ export class SimulationResponse {
 
 export class ListOrdersQuery extends PageQuery {
   @IsOptional()
-  @IsIn(['draft', 'submitted', 'reserved', 'paid', 'fulfilling', 'shipped', 'delivered', 'completed', 'cancelled'])
-  status?:
-    'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';
+  @IsIn(orderStatuses)
+  @ApiPropertyOptional({ enum: orderStatuses })
+  status?: OrderStatus;
 
   /** Staff only; a customer always sees their own. */
   @IsOptional()

@@ -212,7 +212,7 @@ export class OrdersController {
     return this.show(changed, me);
   }
 
-  /** Cancel: what was done for it is taken back; not once the parcel has left */
+  /** Cancel: from then on the parcel cannot be dispatched, and what was done is taken back. Too late once it has left */
   @Post(':id/cancel')
   @HttpCode(202)
   @IdempotencyKeyRequired()

@@ -9,6 +9,7 @@ import { SimulateOrderHandler } from './features/simulate';
 import { SubmitOrderHandler } from './features/submit-order';
 import { OrderStreams } from './order-streams';
 import { OrdersController } from './orders.controller';
+import { DecideDispatchHandler } from './processes/dispatch';
 import { CancelOrdersOfErased } from './processes/erasure';
 import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
 import { Progress } from './processes/progress';
@@ -33,6 +34,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     ConcludeCancellation,
     AwaitFulfilmentHandler,
     Progress,
+    DecideDispatchHandler,
     CancelOrdersOfErased,
     OrderDetailsProjection,
     GetOrderHandler,

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error';
+import type { Announcement } from '../../kernel/event-store/announcement';
 import { DuplicateCommandError, VersionMismatch } from '../../kernel/event-store/errors';
 import type { EventOf } from '../../kernel/event-store/event';
-import { type Announcement, EventStore } from '../../kernel/event-store/event-store';
+import { EventStore } from '../../kernel/event-store/event-store';
 import { idOf } from '../../kernel/ids';
 import type { ReservationLine } from './contracts/reserve-inventory';
 import type { StockCommitted, StockReleased, StockReserved } from './contracts/stock-events';

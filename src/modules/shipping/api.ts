@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsUUID } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
 import type { Sealed } from '../../kernel/personal-data/sealed';
 import type { Shipment } from './shipment.entity';
@@ -12,6 +12,13 @@ export class ListShipmentsQuery extends PageQuery {
   @IsOptional()
   @IsIn(['created', 'dispatched', 'delivered', 'cancelled'])
   status?: 'created' | 'dispatched' | 'delivered' | 'cancelled';
+}
+
+export class DispatchShipmentRequest {
+  /** The carrier says that the parcel has left. A cancellation of its order that is not concluded is rejected then. */
+  @IsOptional()
+  @IsBoolean()
+  hasLeft?: boolean;
 }
 
 export class ShipmentAddress {

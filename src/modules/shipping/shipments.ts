@@ -1,8 +1,11 @@
 import { Injectable } from '@nestjs/common';
+import { QueryBus } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, Repository } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error';
+import type { Announcement } from '../../kernel/event-store/announcement';
 import type { EventOf } from '../../kernel/event-store/event';
+import { ContentionError, VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { deriveId } from '../../kernel/ids';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
@@ -10,6 +13,7 @@ import type { Sealed } from '../../kernel/personal-data/sealed';
 import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
 import { Carrier } from './carrier';
 import type { PostalAddress, ShipmentLine } from './contracts/create-shipment';
+import { DecideDispatch } from './contracts/decide-dispatch';
 import type {
   ShipmentCancelled,
   ShipmentCreated,
@@ -24,6 +28,9 @@ type ShipmentEvent =
   | EventOf<'shipment.delivered', ShipmentDelivered>
   | EventOf<'shipment.cancelled', ShipmentCancelled>;
 
+/** How often an order may change under a dispatch that is being decided. */
+const attempts = 10;
+
 /** One shipment an order, so that two parcels can never leave for the same one. */
 const shipmentIdOf = (orderId: string): string => deriveId(orderId, 'shipment');
 
@@ -37,6 +44,7 @@ export class Shipments {
     private readonly events: EventStore,
     private readonly carrier: Carrier,
     private readonly personalData: PersonalData,
+    private readonly queries: QueryBus,
     resilience: Resilience,
   ) {
     this.policy = resilience.policy('carrier', { timeoutMs: 5000, maxConcurrent: 64, maxQueued: 512 });
@@ -112,9 +120,25 @@ export class Shipments {
     await this.policy.execute(({ signal }) => this.carrier.cancel(id, signal));
   }
 
-  /** The carrier took the parcel. Saying so again changes nothing. */
-  dispatch(id: string): Promise<Shipment> {
-    return this.move(id, 'created', 'dispatched', { dispatchedAt: new Date() });
+  /**
+   * The parcel leaves, if its order is to be carried out; or has left, by the carrier's own word, which comes before a
+   * cancellation that is not concluded. Saying so again changes nothing.
+   *
+   * @throws DomainError `order-cancelling`, `order-cancelled`, `shipment-cancelled`, `shipment-delivered` (conflict)
+   */
+  async dispatch(id: string, hasLeft: boolean): Promise<Shipment> {
+    for (let attempt = 1; ; attempt++) {
+      const { status, orderId } = await this.get(id);
+      const ofOrder =
+        status === 'created' ? await this.queries.execute(new DecideDispatch(orderId, id, hasLeft)) : undefined;
+      try {
+        return await this.move(id, 'created', 'dispatched', { dispatchedAt: new Date() }, ofOrder);
+      } catch (error) {
+        // the order has moved on since: what it says now counts
+        if (!(error instanceof VersionMismatch)) throw error;
+        if (attempt === attempts) throw new ContentionError(`Order ${orderId} changes too often. Try again shortly.`);
+      }
+    }
   }
 
   /** The customer has the parcel. Saying so again changes nothing. */
@@ -127,6 +151,7 @@ export class Shipments {
     from: Shipment['status'],
     to: 'dispatched' | 'delivered',
     stamp: Partial<Shipment>,
+    ofOrder?: Announcement,
   ): Promise<Shipment> {
     return this.events.transaction(async (manager) => {
       const shipment = await lock(manager, id);
@@ -141,7 +166,7 @@ export class Shipments {
       Object.assign(shipment, stamp, { status: to, version: shipment.version + 1 });
       await manager.save(shipment);
       const event: ShipmentEvent = { type: `shipment.${to}`, shipmentId: id, orderId: shipment.orderId };
-      return { result: shipment, announce: [announce(id, event)] };
+      return { result: shipment, announce: [announce(id, event), ...(ofOrder ? [ofOrder] : [])] };
     });
   }
 }

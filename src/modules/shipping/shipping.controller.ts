@@ -1,9 +1,9 @@
-import { Controller, Get, HttpCode, Param, ParseUUIDPipe, Post, Query } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, ParseUUIDPipe, Post, Query } from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
 import { Roles } from '../../kernel/http/principal';
-import { ListShipmentsQuery, ShipmentResponse, shipmentResponse } from './api';
+import { DispatchShipmentRequest, ListShipmentsQuery, ShipmentResponse, shipmentResponse } from './api';
 import { Shipments } from './shipments';
 
 @ApiTags('shipments')
@@ -31,12 +31,15 @@ export class ShippingController {
     return shipmentResponse(await this.shipments.get(id));
   }
 
-  /** The carrier took the parcel (staff); the goods leave the stock */
+  /** Hand the parcel to the carrier (staff); the goods leave the stock. Refused while the order is being cancelled */
   @Post(':id/dispatch')
   @HttpCode(200)
   @ApiProblems(400, 404, 409)
-  async dispatchShipment(@Param('id', ParseUUIDPipe) id: string): Promise<ShipmentResponse> {
-    return shipmentResponse(await this.shipments.dispatch(id));
+  async dispatchShipment(
+    @Param('id', ParseUUIDPipe) id: string,
+    @Body() { hasLeft = false }: DispatchShipmentRequest,
+  ): Promise<ShipmentResponse> {
+    return shipmentResponse(await this.shipments.dispatch(id, hasLeft));
   }
 
   /** The customer has the parcel (staff) */

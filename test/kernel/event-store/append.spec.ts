@@ -9,7 +9,8 @@ import {
   VersionMismatch,
 } from '../../../src/kernel/event-store/errors';
 import { domainEvent, EventDataError, type StoredEvent, wireForm } from '../../../src/kernel/event-store/event';
-import type { AppendOptions, AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
+import type { AppendOptions } from '../../../src/kernel/event-store/announcement';
+import type { AppendResult, EventStore } from '../../../src/kernel/event-store/event-store';
 import { faultOf } from '../../../src/kernel/fault';
 import { deriveId, newId } from '../../../src/kernel/ids';
 import { createDatabase, type TestDatabase } from '../../support/database';

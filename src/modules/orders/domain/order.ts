@@ -58,7 +58,9 @@ export type Order =
   | (Content & { readonly status: Stage; readonly cancelling: boolean })
   | (Content & { readonly status: 'cancelled' });
 
-export type OrderStatus = Exclude<Order['status'], 'none'>;
+/** What others see: an order whose cancellation has been accepted and is not concluded is `cancelling`. */
+export const orderStatuses = ['draft', ...stages, 'cancelling', 'cancelled'] as const;
+export type OrderStatus = (typeof orderStatuses)[number];
 
 interface OrderFact {
   readonly orderId: string;
@@ -91,6 +93,8 @@ export type OrderEvent =
   | EventOf<'order.delivered', OrderFact>
   | EventOf<'order.completed', OrderFact>
   | EventOf<'order.cancellation-requested', OrderFact & { reason: string }>
+  /** It came too late. `status`: where the order stands instead. */
+  | EventOf<'order.cancellation-rejected', OrderFact & { reason: string; status: Stage }>
   | EventOf<'order.cancelled', OrderFact & Cancellation>;
 
 export const orderEventTypes: readonly OrderEvent['type'][] = [
@@ -107,6 +111,7 @@ export const orderEventTypes: readonly OrderEvent['type'][] = [
   'order.delivered',
   'order.completed',
   'order.cancellation-requested',
+  'order.cancellation-rejected',
   'order.cancelled',
 ];
 
@@ -129,8 +134,11 @@ export type OrderCommand =
   | { type: 'mark-reserved' }
   | { type: 'mark-paid'; paymentId: string }
   | { type: 'mark-fulfilling'; shipmentId: string }
-  | { type: 'mark-shipped' }
+  /** `hasLeft`: nobody can keep the parcel from leaving any more. */
+  | { type: 'ship'; shipmentId: string; hasLeft: boolean }
+  | { type: 'mark-shipped'; shipmentId: string }
   | { type: 'mark-delivered' }
+  | { type: 'reject-cancellation'; reason: string }
   | ({ type: 'conclude-cancellation' } & Cancellation);
 
 export const maxLines = 1000;
@@ -151,6 +159,7 @@ export const allowedActions: Readonly<Record<OrderStatus, readonly string[]>> = 
   reserved: ['cancel'],
   paid: ['cancel'],
   fulfilling: ['cancel'],
+  cancelling: [],
   shipped: [],
   delivered: [],
   completed: [],
@@ -212,17 +221,28 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       case 'mark-fulfilling':
         if (!before(order, 'fulfilling')) return [];
         return [{ type: 'order.fulfilling', orderId, shipmentId: command.shipmentId }];
+      case 'ship': {
+        const status = statusOf(order);
+        if (status === 'cancelled' || (status === 'cancelling' && !command.hasLeft)) {
+          throw wrongState(order, `order-${status}`, `The order is ${status}: its parcel must not leave.`);
+        }
+        return shipped(order, command.shipmentId);
+      }
       case 'mark-shipped':
-        return before(order, 'shipped') ? [{ type: 'order.shipped', orderId }] : [];
+        return shipped(order, command.shipmentId);
       case 'mark-delivered':
         // Paid in advance, always so far: with the delivery nobody owes anything any more.
         if (!before(order, 'delivered')) return [];
         return [
+          ...rejection(order, tooLate),
           { type: 'order.delivered', orderId },
           { type: 'order.completed', orderId },
         ];
+      case 'reject-cancellation':
+        return rejection(order, command.reason);
       case 'conclude-cancellation': {
-        if (order.status === 'cancelled' || order.status === 'draft') return [];
+        // what has left is never cancelled, whatever was taken back
+        if (!before(order, 'shipped')) return [];
         const { reason, step, code } = command;
         return [{ type: 'order.cancelled', orderId, reason, step, code }];
       }
@@ -260,6 +280,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       }
       case 'order.cancellation-requested':
         return 'cancelling' in order ? { ...order, cancelling: true } : order;
+      case 'order.cancellation-rejected':
+        return 'cancelling' in order ? { ...order, cancelling: false } : order;
       case 'order.cancelled':
         return { ...order, status: 'cancelled' };
     }
@@ -304,9 +326,36 @@ function before(order: Known, stage: Stage): boolean {
   return stages.indexOf(order.status) < stages.indexOf(stage);
 }
 
+const tooLate = 'The parcel had left already.';
+
+/** A cancellation that is not concluded is too late; the stages on the way there are recorded too. */
+function shipped(order: Known, shipmentId: string): OrderEvent[] {
+  if (!before(order, 'shipped')) return [];
+  const { orderId } = order;
+  const fulfilling: OrderEvent[] = before(order, 'fulfilling')
+    ? [{ type: 'order.fulfilling', orderId, shipmentId }]
+    : [];
+  return [...rejection(order, tooLate), ...fulfilling, { type: 'order.shipped', orderId }];
+}
+
+function rejection(order: Known, reason: string): OrderEvent[] {
+  if (!isCancelling(order)) return [];
+  const { orderId, status } = order;
+  return [{ type: 'order.cancellation-rejected', orderId, reason, status }];
+}
+
+function isCancelling(order: Known): order is Extract<Order, { cancelling: boolean }> {
+  return order.status !== 'cancelled' && 'cancelling' in order && order.cancelling;
+}
+
+/** As others see it. */
+export function statusOf(order: Known): OrderStatus {
+  return isCancelling(order) ? 'cancelling' : order.status;
+}
+
 function draft(order: Known, action: string): Draft {
   if (order.status === 'draft') return order;
-  throw wrongState(order, 'order-not-draft', `The order is ${order.status}: to ${action} it has to be a draft.`);
+  throw wrongState(order, 'order-not-draft', `The order is ${statusOf(order)}: to ${action} it has to be a draft.`);
 }
 
 function lineOf(lines: readonly Line[], lineId: string): Line {
@@ -328,8 +377,8 @@ export function mixedCurrency(expected: string, found: string): DomainError {
   return invalid('mixed-currency', `An order is in one currency: this one is in ${expected}, not ${found}.`);
 }
 
-function wrongState(order: { status: OrderStatus }, code: string, message: string): DomainError {
-  return new DomainError('conflict', code, message, { allowedActions: allowedActions[order.status] });
+function wrongState(order: Known, code: string, message: string): DomainError {
+  return new DomainError('conflict', code, message, { allowedActions: allowedActions[statusOf(order)] });
 }
 
 function invalid(code: string, message: string): DomainError {

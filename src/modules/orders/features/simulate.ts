@@ -9,6 +9,7 @@ import {
   type OrderEvent,
   type OrderStatus,
   personBehind,
+  statusOf,
   totalMinor,
 } from '../domain/order';
 import { type KnownOrder, OrderStreams } from '../order-streams';
@@ -69,7 +70,7 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
         results.push({ action: wish.action, events: [], refusal: { code: error.code, message: error.message } });
       }
     }
-    return { results, status: order.status, totalMinor: totalMinor(order.lines), currency: order.currency };
+    return { results, status: statusOf(order), totalMinor: totalMinor(order.lines), currency: order.currency };
   }
 
   private async command(order: KnownOrder, by: By, wish: Wish, nth: number): Promise<OrderCommand> {

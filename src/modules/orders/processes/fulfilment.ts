@@ -59,9 +59,24 @@ class CancellationRequested {
   ) {}
 }
 
+@EventType('order.cancellation-rejected')
+class CancellationRejected {
+  constructor(
+    readonly orderId: string,
+    readonly reason: string,
+  ) {}
+}
+
+type Wish = OrderSubmitted | CancellationRequested | CancellationRejected;
+
 /** A submitted order is carried out, and one that shall be cancelled is taken back. */
-@Reaction({ name: 'orders.fulfil', partitionBy: 'orderId' }, OrderSubmitted, CancellationRequested)
-export class Fulfil implements IEventHandler<OrderSubmitted | CancellationRequested>, OnModuleInit {
+@Reaction(
+  { name: 'orders.fulfil', partitionBy: 'orderId' },
+  OrderSubmitted,
+  CancellationRequested,
+  CancellationRejected,
+)
+export class Fulfil implements IEventHandler<Wish>, OnModuleInit {
   constructor(
     private readonly sagas: Sagas,
     private readonly orders: OrderStreams,
@@ -71,10 +86,13 @@ export class Fulfil implements IEventHandler<OrderSubmitted | CancellationReques
     this.sagas.register(OrderFulfilment);
   }
 
-  async handle(event: OrderSubmitted | CancellationRequested): Promise<void> {
+  async handle(event: Wish): Promise<void> {
     const { orderId } = event;
     if (event instanceof CancellationRequested) {
       return this.sagas.cancel(OrderFulfilment, orderId, event.reason);
+    }
+    if (event instanceof CancellationRejected) {
+      return this.sagas.rejectCancellation(OrderFulfilment, orderId, event.reason);
     }
     const { state: order } = await this.orders.load(orderId);
     if (order.status === 'none' || !order.shippingAddress) return;
@@ -99,13 +117,30 @@ class SagaCompensated {
   ) {}
 }
 
-/** Everything that was done for the order has been taken back: now it is cancelled. */
-@Reaction({ name: 'orders.conclude-cancellation' }, SagaCompensated)
-export class ConcludeCancellation implements IEventHandler<SagaCompensated> {
+@EventType('saga.resolved')
+class SagaResolved {
+  constructor(
+    readonly saga: string,
+    readonly subject: string,
+    readonly resolution: string,
+    readonly reason: string,
+  ) {}
+}
+
+/** Everything that was done for the order has been taken back: now it is cancelled. Or an operator has decided otherwise. */
+@Reaction({ name: 'orders.conclude-cancellation' }, SagaCompensated, SagaResolved)
+export class ConcludeCancellation implements IEventHandler<SagaCompensated | SagaResolved> {
   constructor(private readonly orders: OrderStreams) {}
 
-  async handle({ saga, subject, step, error }: SagaCompensated): Promise<void> {
+  async handle(event: SagaCompensated | SagaResolved): Promise<void> {
+    const { saga, subject } = event;
     if (saga !== OrderFulfilment.name) return;
+    if (event instanceof SagaResolved) {
+      if (event.resolution !== 'reject') return;
+      await this.orders.decide(subject, { type: 'reject-cancellation', reason: event.reason });
+      return;
+    }
+    const { step, error } = event;
     const { code, message: reason } = error;
     const failure = code === 'cancelled' ? {} : { step, code };
     await this.orders.decide(subject, { type: 'conclude-cancellation', reason, ...failure });

@@ -40,7 +40,7 @@ export class Progress implements IEventHandler<Heard> {
     } else if (event instanceof ShipmentCreated) {
       await this.orders.decide(orderId, { type: 'mark-fulfilling', shipmentId: event.shipmentId });
     } else if (event instanceof ShipmentDispatched) {
-      await this.orders.decide(orderId, { type: 'mark-shipped' });
+      await this.orders.decide(orderId, { type: 'mark-shipped', shipmentId: event.shipmentId });
     } else {
       await this.orders.decide(orderId, { type: 'mark-delivered' });
     }

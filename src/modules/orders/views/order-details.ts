@@ -75,7 +75,7 @@ type Folded =
   | EventOf<'shipment.cancelled', ShipmentCancelled>;
 
 /** Orders as lists and pages show them, with what payments and shipping say of them. */
-@ProjectionOf('orders.order-details', { version: 2 })
+@ProjectionOf('orders.order-details', { version: 3 })
 export class OrderDetailsProjection extends FoldedView<OrderRow> {
   readonly eventTypes: readonly Folded['type'][] = [
     ...orderEventTypes,
@@ -126,11 +126,11 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
       case 'order.submitted':
         return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod };
       case 'order.reserved':
-        return { ...row, status: 'reserved', fulfilment_status: 'reserved' };
+        return { ...advanced(row, 'reserved'), fulfilment_status: 'reserved' };
       case 'order.paid':
-        return { ...row, status: 'paid' };
+        return advanced(row, 'paid');
       case 'order.fulfilling':
-        return { ...row, status: 'fulfilling' };
+        return advanced(row, 'fulfilling');
       case 'order.shipped':
         return { ...row, status: 'shipped' };
       case 'order.delivered':
@@ -138,7 +138,9 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
       case 'order.completed':
         return { ...row, status: 'completed' };
       case 'order.cancellation-requested':
-        return row;
+        return { ...row, status: 'cancelling', cancellation: { reason: event.reason } };
+      case 'order.cancellation-rejected':
+        return { ...row, status: event.status, cancellation: null };
       case 'order.cancelled': {
         const { reason, step, code } = event;
         const fulfilment_status = row.fulfilment_status === 'none' ? 'none' : 'cancelled';
@@ -166,6 +168,11 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
         return { ...row, fulfilment_status: 'cancelled' };
     }
   }
+}
+
+/** What goes on while a cancellation is under way does not hide it. */
+function advanced(row: OrderRow, status: OrderStatus): OrderRow {
+  return row.status === 'cancelling' ? row : { ...row, status };
 }
 
 function created(event: Extract<OrderEvent, { type: 'order.created' }>, at: string): OrderRow {

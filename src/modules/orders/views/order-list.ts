@@ -3,7 +3,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
-import type { By, OrderStatus } from '../domain/order';
+import { type By, type OrderStatus, orderStatuses } from '../domain/order';
 
 export class OrderGuest {
   /** @example 'Grace Hopper' */
@@ -40,8 +40,9 @@ export class OrderSummary {
   @ApiProperty({ type: () => OrderGuest, nullable: true })
   guest!: Sealed<OrderGuest> | null;
 
-  status!:
-    'draft' | 'submitted' | 'reserved' | 'paid' | 'fulfilling' | 'shipped' | 'delivered' | 'completed' | 'cancelled';
+  /** `cancelling`: a cancellation has been accepted, and what was done for the order is being taken back. */
+  @ApiProperty({ enum: orderStatuses })
+  status!: OrderStatus;
 
   paymentStatus!: 'none' | 'requested' | 'paid' | 'failed' | 'voided' | 'refunded';
 
@@ -51,7 +52,7 @@ export class OrderSummary {
 
   lineCount!: number;
 
-  /** Why it came to nothing, if it did. */
+  /** Why it came to nothing, or is about to. */
   cancellation!: OrderCancellation | null;
 
   orderedAt!: Date;

@@ -12,6 +12,7 @@ const ofOthers = [
   'stock.released',
   'stock.committed',
   'payment.requested',
+  'payment.attempted',
   'payment.completed',
   'payment.failed',
   'payment.voided',
@@ -36,7 +37,7 @@ const leftOut = new Set([
 ]);
 
 /** Everything that happened to an order, in every module, in one list. */
-@ProjectionOf('orders.timeline', { version: 2 })
+@ProjectionOf('orders.timeline', { version: 3 })
 export class OrderTimelineProjection implements Projection {
   readonly table = 'orders.timeline';
   readonly eventTypes = [...orderEventTypes, ...ofOthers, ...sagaEventTypes];
