@@ -7,8 +7,9 @@ import { account, expectBooksInOrder, moneyOf, order, ordersOf, type Row, story 
 
 jest.setTimeout(300_000);
 
-/** More by hand: RUNS=200 npx jest test/journeys/whatever-is-done */
-const runs = Number(process.env['RUNS'] ?? 12);
+/** The same plans each time; others by hand: RUNS=50 SEED=7 npx jest test/journeys/whatever-is-done */
+const runs = Number(process.env['RUNS'] ?? 5);
+const seed = Number(process.env['SEED'] ?? 1);
 const ordersPerRun = 6;
 
 const pausable = [
@@ -35,7 +36,7 @@ type Action =
 
 const nth = fc.nat(ordersPerRun - 1);
 const toOrder = fc.record({
-  what: fc.constantFrom('submit', 'submit', 'cancel', 'dispatch', 'dispatch', 'hasLeft', 'deliver', 'retry', 'reject'),
+  what: fc.constantFrom('submit', 'cancel', 'dispatch', 'dispatch', 'hasLeft', 'deliver', 'deliver', 'retry', 'reject'),
   nth,
 }) as fc.Arbitrary<Action>;
 const action = fc.oneof(
@@ -62,7 +63,7 @@ const action = fc.oneof(
   { weight: 6, arbitrary: fc.constant({ what: 'let-it-work' as const }) },
 );
 const plan = fc.record({
-  methods: fc.array(fc.constantFrom('sandbox_ok', 'sandbox_ok', 'sandbox_ok', 'sandbox_declined', 'sandbox_flaky'), {
+  methods: fc.array(fc.constantFrom('sandbox_ok', 'sandbox_ok', 'sandbox_slow', 'sandbox_declined', 'sandbox_flaky'), {
     minLength: ordersPerRun,
     maxLength: ordersPerRun,
   }),
@@ -111,7 +112,8 @@ describe('whatever is done to an order', () => {
 
   async function carryOut(action: Action, orders: readonly Known[]): Promise<void> {
     if (action.what === 'let-it-work') {
-      await shop.app.get(Subscriptions, { strict: false }).next(() => true, 60);
+      const subscriptions = shop.app.get(Subscriptions, { strict: false });
+      for (let events = 0; events < 5; events++) await subscriptions.next(() => true, 60);
     } else if ('subscription' in action) {
       await staff.post(`${operations}/subscriptions/${action.subscription}/${action.what}`);
     } else if ('breaker' in action) {
@@ -190,8 +192,10 @@ describe('whatever is done to an order', () => {
         const orders: Known[] = [];
         try {
           for (const paymentMethod of methods) {
-            const placed = await order(ada, { submit: false, paymentMethod });
-            orders.push({ placed, promised: new Set(), quantity: 2 });
+            // some are drafts at first
+            const submit = orders.length % 3 > 0;
+            const placed = await order(ada, { submit, paymentMethod });
+            orders.push({ placed, promised: new Set(submit ? ['submitted'] : []), quantity: 2 });
           }
           // two at a time, so that they also meet
           for (let at = 0; at < actions.length; at += 2) {
@@ -205,7 +209,7 @@ describe('whatever is done to an order', () => {
           for (const promise of known.promised) ends.set(promise, (ends.get(promise) ?? 0) + 1);
         }
       }),
-      { numRuns: runs, endOnFailure: true },
+      { numRuns: runs, seed, endOnFailure: true },
     );
     expect([...ends.keys()].sort()).toEqual(['cancelled', 'delivered', 'dispatched', 'submitted']);
     await expectBooksInOrder(shop);
