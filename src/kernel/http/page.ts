@@ -1,16 +1,15 @@
 import { applyDecorators, type Type } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
-import { Type as Cast } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import { IsOptional, IsString, Length, Max, Min } from 'class-validator';
 import { ProblemError } from './problem';
+import { IntegerInQuery } from './query-values';
 import { isStorable } from './text';
 
 /** Query of every list: a page of `limit` rows after the cursor that the page before gave as `next`. */
 export class PageQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 20 })
   @IsOptional()
-  @Cast(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(1)
   @Max(100)
   limit: number = 20;

@@ -1,10 +1,9 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
+import { Transform } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayNotEmpty,
   IsBoolean,
-  IsDate,
   IsEmail,
   IsIn,
   IsInt,
@@ -17,16 +16,14 @@ import {
   MaxDate,
   MaxLength,
   Min,
-  MinDate,
   ValidateIf,
 } from 'class-validator';
+import { Instant } from '../../kernel/http/instant';
 import { Money } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
+import { IntegerInQuery } from '../../kernel/http/query-values';
 import { type OrderStatus, orderStatuses } from './domain/order';
-
-/** Earlier ones have a form in JavaScript that Postgres does not read. */
-const yearOne = new Date('0001-01-01T00:00:00Z');
 
 /** Ids are compared with those in the log, which are in small letters. */
 const SmallLetters = () =>
@@ -134,11 +131,9 @@ export class CreateOrderRequest {
   @Nested(() => GuestRequest)
   guest?: GuestRequest;
 
-  /** When the customer ordered, if not now (staff): for the import of history. */
+  /** When the customer ordered, if not now (staff), RFC 3339 with a zone: for the import of history. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
 }
@@ -146,17 +141,14 @@ export class CreateOrderRequest {
 export class GetOrderQuery {
   /** As it was after its n-th event. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(1)
   @Max(2_147_483_647)
   version?: number;
 
-  /** As it was known at this instant, RFC 3339. */
+  /** As it was known at this instant, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   asOf?: Date;
 }
 
@@ -272,32 +264,26 @@ export class ListOrdersQuery extends PageQuery {
   @Length(1, 100)
   reference?: string;
 
-  /** Recorded at or after, RFC 3339. */
+  /** Recorded at or after, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   createdFrom?: Date;
 
-  /** Recorded before, RFC 3339. */
+  /** Recorded before, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   createdTo?: Date;
 
   /** Integer minor units. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minTotalMinor?: number;
 
   /** Integer minor units. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   maxTotalMinor?: number;

@@ -1,9 +1,9 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import { IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
+import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
@@ -39,8 +39,6 @@ export class UpdateProductRequest {
   price?: Money;
 }
 
-const flag = ({ value }: { value: unknown }): unknown => (value === 'true' ? true : value === 'false' ? false : value);
-
 export class ListProductsQuery extends PageQuery {
   /** Part of the name, description or sku, in any case. */
   @IsOptional()
@@ -56,30 +54,26 @@ export class ListProductsQuery extends PageQuery {
 
   /** Integer minor units. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minPriceMinor?: number;
 
   /** Integer minor units. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   maxPriceMinor?: number;
 
   /** true: only what can be had now; false: only what cannot. */
   @IsOptional()
-  @Transform(flag)
-  @IsBoolean()
+  @BooleanInQuery()
   available?: boolean;
 
   /** true: the archived products instead of the active ones. */
   @IsOptional()
-  @Transform(flag)
-  @IsBoolean()
+  @BooleanInQuery()
   archived?: boolean;
 }
 
