@@ -48,6 +48,7 @@ function assertBearable(part: string, whole: unknown): void {
     const next: unknown[] = [];
     for (const value of level) {
       if (typeof value === 'string') assertText(value);
+      if (typeof value === 'number' && !Number.isFinite(value)) throw tooMuch('number-too-large', tooLarge(part));
       if (typeof value !== 'object' || value === null) continue;
       const members = Array.isArray(value) ? elementsOf(part, value) : membersOf(part, value);
       values += members.length;
@@ -100,6 +101,11 @@ export function tooManyMembers(part: string): ProblemError {
 
 function tooManyValues(part: string): ProblemError {
   return tooMuch('too-many-values', `The ${part} has more than ${maxValues} values, counting every object and list.`);
+}
+
+/** JSON.parse makes Infinity of 1e400, which JSON cannot say (RFC 7493, 2.2). */
+function tooLarge(part: string): string {
+  return `The ${part} has a number that a double cannot hold: at most 1.7976931348623157e308.`;
 }
 
 function tooMuch(code: string, detail: string): ProblemError {
