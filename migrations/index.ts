@@ -7,6 +7,7 @@ import { EventStoreCauses1790000000081 } from './event-store/0005-causes';
 import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
 import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
 import { Orders1790000000014 } from './orders/0001-orders';
+import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
 import { Payments1790000000012 } from './payments/0001-payments';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
 import { Products1790000000011 } from './products/0001-products';
@@ -42,4 +43,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   SubscriptionsKnowledgeAndHistory1790000000061,
   GatewayFailuresAfterCommit1790000000071,
   EventStoreCauses1790000000081,
+  OrdersByTotal1790000000091,
 ];

@@ -19,7 +19,8 @@ import {
   ValidateIf,
 } from 'class-validator';
 import { Instant } from '../../kernel/http/instant';
-import { Money } from '../../kernel/http/money';
+import { Needs } from '../../kernel/http/members';
+import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 import { IntegerInQuery } from '../../kernel/http/query-values';
@@ -274,21 +275,28 @@ export class ListOrdersQuery extends PageQuery {
   @Instant()
   createdTo?: Date;
 
-  /** Integer minor units. */
+  /** Of the total, ISO 4217. */
   @IsOptional()
+  @Matches(/^[A-Z]{3}$/, { message: 'currency must be three capital letters, such as EUR' })
+  currency?: string;
+
+  /** Integer minor units of `currency`, which is needed as well. */
+  @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
   @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minTotalMinor?: number;
 
-  /** Integer minor units. */
+  /** Integer minor units of `currency`, which is needed as well. */
   @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
   @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   maxTotalMinor?: number;
 
-  /** A leading minus: from the greatest down. */
+  /** A leading minus: from the greatest down. Totals are sorted by their currency first. */
   @ApiPropertyOptional()
   @IsOptional()
   @IsIn(['-createdAt', 'createdAt', '-orderedAt', 'orderedAt', '-total', 'total'])

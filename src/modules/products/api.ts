@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
-import { Money } from '../../kernel/http/money';
+import { IsInt, IsOptional, IsString, Length, Matches, Max, MaxLength, Min } from 'class-validator';
+import { Needs } from '../../kernel/http/members';
+import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
@@ -52,15 +53,22 @@ export class ListProductsQuery extends PageQuery {
   @Length(1, 64)
   sku?: string;
 
-  /** Integer minor units. */
+  /** Of the price, ISO 4217. */
   @IsOptional()
+  @Matches(/^[A-Z]{3}$/, { message: 'currency must be three capital letters, such as EUR' })
+  currency?: string;
+
+  /** Integer minor units of `currency`, which is needed as well. */
+  @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
   @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minPriceMinor?: number;
 
-  /** Integer minor units. */
+  /** Integer minor units of `currency`, which is needed as well. */
   @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
   @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)

@@ -5,6 +5,8 @@ import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { listed } from '../../kernel/database/listed';
+import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import type { Role } from '../../kernel/http/principal';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
@@ -25,6 +27,16 @@ export interface NewAccount {
   readonly passwordHash: string | null;
   readonly roles?: Role[];
 }
+
+/** Newest first. */
+export const accountOrder = new ListOrder(
+  'users',
+  [
+    ['u.created_at', 'instant'],
+    ['u.id', 'uuid'],
+  ],
+  'desc',
+);
 
 /** Accounts: rows, changed together with the event that says so. No event carries a name or an e-mail address. */
 @Injectable()
@@ -49,18 +61,11 @@ export class Accounts {
     return this.users.existsBy({ id, passwordHash: Not(IsNull()) });
   }
 
-  /** Newest first, `limit` of them behind the one with id `after`. */
-  list(limit: number, after?: string): Promise<User[]> {
-    const query = this.users
-      .createQueryBuilder('u')
-      .orderBy('u.createdAt', 'DESC')
-      .addOrderBy('u.id', 'DESC')
-      .limit(limit);
-    if (after)
-      query.where('(u.createdAt, u.id) < (select a.created_at, a.id from users.users a where a.id = :after)', {
-        after,
-      });
-    return query.getMany();
+  /** Newest first, `limit` of them behind the sort values `after`. */
+  list(limit: number, after: SortValues | null): Promise<Listed<User>[]> {
+    const query = this.users.createQueryBuilder('u').addSelect(accountOrder.sortValues, 'cursor');
+    query.where(accountOrder.beyond(':after'), { after });
+    return listed(query.orderBy('u.createdAt', 'DESC').addOrderBy('u.id', 'DESC').limit(limit));
   }
 
   /** Accounts whose tokens ended within the last `seconds`, as the database's clock has it. */
