@@ -20,6 +20,7 @@ import { SubscriptionsKnowledgeAndHistory1790000000061 } from './subscriptions/0
 import { Users1790000000010 } from './users/0001-users';
 import { UsersErasure1790000000022 } from './users/0002-erasure';
 import { UsersSignIn1790000000030 } from './users/0003-sign-in';
+import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -44,4 +45,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   GatewayFailuresAfterCommit1790000000071,
   EventStoreCauses1790000000081,
   OrdersByTotal1790000000091,
+  UsersCanonicalEmail1790000000092,
 ];

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '../kernel/http/problem';
-import { isStorable } from '../kernel/http/text';
+import { isNormalisable, isStorable } from '../kernel/http/text';
 
 export const maxBodyBytes = 1 << 20;
 
@@ -113,8 +113,12 @@ function tooMuch(code: string, detail: string): ProblemError {
 }
 
 function assertText(text: string): void {
-  if (isStorable(text)) return;
-  throw new ProblemError(400, 'unstorable-text', 'Text with a NUL or half a character cannot be stored.');
+  if (!isStorable(text)) {
+    throw new ProblemError(400, 'unstorable-text', 'Text with a NUL or half a character cannot be stored.');
+  }
+  if (!isNormalisable(text)) {
+    throw new ProblemError(400, 'unstorable-text', 'Text has more than 30 combining marks in a row.');
+  }
 }
 
 /** The router refuses such a path itself, but leaves a query that it cannot decode as it stands. */

@@ -1,5 +1,6 @@
 import { type ArgumentMetadata, BadRequestException, ValidationPipe, type ValidationError } from '@nestjs/common';
 import type { ProblemDetail } from '../kernel/http/problem';
+import { withCanonicalText } from '../kernel/http/text';
 import { anInstant } from '../kernel/time/instant';
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -8,8 +9,9 @@ class RequestPipe extends ValidationPipe {
   override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     // UUIDs may come in capitals (RFC 9562); keys of everything that derives from an id must not differ by that
     if (metadata.type === 'param' && typeof value === 'string' && uuid.test(value)) return value.toLowerCase();
-    const checked: unknown = await super.transform(value, metadata);
-    if (metadata.type === 'body' || metadata.type === 'query') nullIsAbsent(checked);
+    if (metadata.type !== 'body' && metadata.type !== 'query') return super.transform(value, metadata);
+    const checked: unknown = await super.transform(withCanonicalText(value, metadata.metatype), metadata);
+    nullIsAbsent(checked);
     return checked;
   }
 }
@@ -24,7 +26,7 @@ function nullIsAbsent(checked: unknown): void {
   }
 }
 
-/** Checks every body and query against its class; what the class does not name is refused, not dropped. */
+/** Makes text canonical and checks every body and query against its class; what the class does not name is refused, not dropped. */
 export const validation = new RequestPipe({
   transform: true,
   whitelist: true,
@@ -67,6 +69,7 @@ const ofTexts = ['isLength', 'minLength', 'maxLength'];
  * which they are written. Of `quantity: "2"` that it must be a whole number, not that it exceeds the maximum.
  */
 function worst({ property, value, constraints = {} }: ValidationError): string | undefined {
+  if (value === '' && ofTexts.some((each) => each in constraints)) return `${property} must not be blank`;
   const failsAny = (names: string[]) => names.some((each) => each in constraints);
   const name =
     (!Array.isArray(value) && failsAny(ofLists) && 'isArray') ||

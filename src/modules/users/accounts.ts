@@ -8,6 +8,7 @@ import { EventStore } from '../../kernel/event-store/event-store';
 import { listed } from '../../kernel/database/listed';
 import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import type { Role } from '../../kernel/http/principal';
+import { canonicalText } from '../../kernel/http/text';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
 import { tokenVoidingEvents } from './contracts/get-void-tokens';
@@ -76,7 +77,7 @@ export class Accounts {
       .getMany();
   }
 
-  /** @returns `created`: false for a repeat of the same request. @throws DomainError `email-taken` */
+  /** Of several spellings of one address, one opens an account. @returns `created`: false for a repeat of the same request. @throws DomainError `email-taken` */
   async register({
     email,
     name,
@@ -86,7 +87,15 @@ export class Accounts {
     const id = currentContext().nextId('user');
     try {
       await this.events.transaction(async (manager) => {
-        await manager.insert(User, { id, email, name, passwordHash, roles, status: 'active', version: 1 });
+        await manager.insert(User, {
+          id,
+          email: canonicalText(email),
+          name,
+          passwordHash,
+          roles,
+          status: 'active',
+          version: 1,
+        });
         return { result: id, announce: [announce({ type: 'user.registered', userId: id, roles })] };
       });
     } catch (error) {
@@ -165,8 +174,16 @@ export class Accounts {
     return this.users.createQueryBuilder('u').where(`'admin' = any(u.roles)`).getExists();
   }
 
-  findByEmail(email: string): Promise<User | null> {
-    return this.users.createQueryBuilder('u').where('lower(u.email) = lower(:email)', { email }).getOne();
+  /** Also with its `passwordHash`, which is left out otherwise. */
+  findByEmail(email: string, withPassword = false): Promise<User | null> {
+    const query = this.users.createQueryBuilder('u');
+    if (withPassword) query.addSelect('u.passwordHash');
+    // An earlier release may have opened accounts for two spellings of one address. Then each has its own.
+    return query
+      .where('lower(u.email) in (lower(:typed), lower(:email))', { typed: email, email: canonicalText(email) })
+      .orderBy('lower(u.email) = lower(:typed)', 'DESC')
+      .limit(1)
+      .getOne();
   }
 
   private change(
