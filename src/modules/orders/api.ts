@@ -19,7 +19,8 @@ import {
   ValidateIf,
 } from 'class-validator';
 import { Instant } from '../../kernel/http/instant';
-import { Needs } from '../../kernel/http/members';
+import { IsCountryCode, IsCurrencyCode } from '../../kernel/http/codes';
+import { Needs, NotWith, TakesOnly } from '../../kernel/http/members';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
@@ -70,9 +71,10 @@ export class AddressRequest {
   @Length(1, 200)
   city!: string;
 
-  /** ISO 3166-1 alpha-2. The sandbox carrier refuses AQ (Antarctica).
+  /** ISO 3166-1 alpha-2; ZZ for an unknown country (staff). The sandbox carrier refuses AQ (Antarctica).
    * @example 'GB' */
-  @Matches(/^[A-Z]{2}$/, { message: 'countryCode must be two capital letters, such as GB' })
+  @IsCountryCode()
+  @Matches(/^[A-Z]{2}$/)
   countryCode!: string;
 }
 
@@ -129,6 +131,7 @@ export class CreateOrderRequest {
 
   /** Instead of an account (staff). */
   @IsOptional()
+  @NotWith('customerId', 'an order is placed by an account or by a guest')
   @Nested(() => GuestRequest)
   guest?: GuestRequest;
 
@@ -149,6 +152,7 @@ export class GetOrderQuery {
 
   /** As it was known at this instant, RFC 3339 with a zone. */
   @IsOptional()
+  @NotWith('version', 'an order is shown as it was at one of them')
   @Instant()
   asOf?: Date;
 }
@@ -177,7 +181,18 @@ export class CancelOrderRequest {
   reason: string = 'cancelled on request';
 }
 
+/** What a simulated command takes beside its action. */
+const membersOfAction: Readonly<Record<string, readonly string[]>> = {
+  addLine: ['productId', 'quantity'],
+  changeLine: ['lineId', 'quantity'],
+  removeLine: ['lineId'],
+  setShippingAddress: ['address'],
+  submit: ['paymentMethod'],
+  cancel: ['reason'],
+};
+
 export class SimulatedCommandRequest {
+  @TakesOnly(membersOfAction)
   @IsIn(['addLine', 'changeLine', 'removeLine', 'setShippingAddress', 'submit', 'cancel'])
   action!: 'addLine' | 'changeLine' | 'removeLine' | 'setShippingAddress' | 'submit' | 'cancel';
 
@@ -277,7 +292,8 @@ export class ListOrdersQuery extends PageQuery {
 
   /** Of the total, ISO 4217. */
   @IsOptional()
-  @Matches(/^[A-Z]{3}$/, { message: 'currency must be three capital letters, such as EUR' })
+  @IsCurrencyCode()
+  @Matches(/^[A-Z]{3}$/)
   currency?: string;
 
   /** Integer minor units of `currency`, which is needed as well. */

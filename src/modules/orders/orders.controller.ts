@@ -18,6 +18,7 @@ import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiSecurit
 import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
+import { unknownCountry } from '../../kernel/http/codes';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ListOrder } from '../../kernel/http/list-order';
@@ -130,9 +131,6 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { version, asOf }: GetOrderQuery,
   ): Promise<OrderDetails> {
-    if (version !== undefined && asOf !== undefined) {
-      throw new ProblemError(400, 'version-or-as-of', 'Give version or asOf, not both.');
-    }
     const past = version !== undefined ? { version } : asOf && { asOf };
     return this.queries.execute(new GetOrder(id, by(me), past));
   }
@@ -185,13 +183,14 @@ export class OrdersController {
   /** Say where a draft shall go */
   @Put(':id/shipping-address')
   @ApiIfMatch()
-  @ApiProblems(404, 409, 412)
+  @ApiProblems(403, 404, 409, 412)
   async setShippingAddress(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch() version: number | undefined,
     @Body() address: AddressRequest,
   ): Promise<OrderDetails> {
+    assertStaffFields(me, { shippingAddress: address });
     const changed = await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
     return this.show(changed, me);
   }
@@ -318,6 +317,7 @@ function assertStaffFields(me: Principal, body: Partial<CreateOrderRequest>): vo
     body.guest && 'guest',
     body.orderedAt && 'orderedAt',
     body.lines?.some((line) => line.unitPrice) && 'unitPrice',
+    body.shippingAddress?.countryCode === unknownCountry && `countryCode ${unknownCountry}`,
   ].find((name) => typeof name === 'string');
   if (given) throw new ProblemError(403, 'staff-only', `Only staff may give ${given}.`);
 }

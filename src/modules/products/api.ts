@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsInt, IsOptional, IsString, Length, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsCurrencyCode } from '../../kernel/http/codes';
 import { Needs } from '../../kernel/http/members';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
@@ -55,7 +56,8 @@ export class ListProductsQuery extends PageQuery {
 
   /** Of the price, ISO 4217. */
   @IsOptional()
-  @Matches(/^[A-Z]{3}$/, { message: 'currency must be three capital letters, such as EUR' })
+  @IsCurrencyCode()
+  @Matches(/^[A-Z]{3}$/)
   currency?: string;
 
   /** Integer minor units of `currency`, which is needed as well. */
