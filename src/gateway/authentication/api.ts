@@ -65,7 +65,6 @@ export class PasswordResetRequest {
   /** @example 'ada@example.com' */
   @IsEmail()
   @MaxLength(254)
-  @Verbatim()
   email!: string;
 }
 
