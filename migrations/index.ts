@@ -7,6 +7,7 @@ import { EventStoreCauses1790000000081 } from './event-store/0005-causes';
 import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
 import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
 import { Orders1790000000014 } from './orders/0001-orders';
+import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
 import { Payments1790000000012 } from './payments/0001-payments';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
 import { Products1790000000011 } from './products/0001-products';
@@ -19,6 +20,7 @@ import { SubscriptionsKnowledgeAndHistory1790000000061 } from './subscriptions/0
 import { Users1790000000010 } from './users/0001-users';
 import { UsersErasure1790000000022 } from './users/0002-erasure';
 import { UsersSignIn1790000000030 } from './users/0003-sign-in';
+import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -42,4 +44,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   SubscriptionsKnowledgeAndHistory1790000000061,
   GatewayFailuresAfterCommit1790000000071,
   EventStoreCauses1790000000081,
+  OrdersByTotal1790000000091,
+  UsersCanonicalEmail1790000000092,
 ];

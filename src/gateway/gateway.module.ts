@@ -10,6 +10,7 @@ import { VoidTokens } from './authentication/void-tokens';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
+import { KnownQueryGuard } from './known-query.guard';
 import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
 import { ResponseInterceptor } from './response.interceptor';
@@ -36,6 +37,7 @@ export class GatewayModule {
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
         { provide: APP_GUARD, useClass: AuthenticationGuard },
+        { provide: APP_GUARD, useClass: KnownQueryGuard },
         { provide: APP_INTERCEPTOR, useClass: RevealInterceptor },
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_INTERCEPTOR, useClass: ResponseInterceptor },

@@ -48,7 +48,7 @@ function gatewayStatuses(path: string, method: string, { security }: OperationOb
   if (method !== 'get') statuses.push(413, 415);
   const signedIn = (security ?? []).length > 0;
   if (signedIn) statuses.push(401);
-  // Idempotency-Key: in use by a request that still runs, or used with another body
+  // Idempotency-Key: in use by a request that still runs, or used for another request
   if (signedIn && method === 'post') statuses.push(409, 422);
   return statuses;
 }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '../kernel/http/problem';
-import { isStorable } from '../kernel/http/text';
+import { isNormalisable, isStorable } from '../kernel/http/text';
 
 export const maxBodyBytes = 1 << 20;
 
@@ -48,6 +48,7 @@ function assertBearable(part: string, whole: unknown): void {
     const next: unknown[] = [];
     for (const value of level) {
       if (typeof value === 'string') assertText(value);
+      if (typeof value === 'number' && !Number.isFinite(value)) throw tooMuch('number-too-large', tooLarge(part));
       if (typeof value !== 'object' || value === null) continue;
       const members = Array.isArray(value) ? elementsOf(part, value) : membersOf(part, value);
       values += members.length;
@@ -102,13 +103,22 @@ function tooManyValues(part: string): ProblemError {
   return tooMuch('too-many-values', `The ${part} has more than ${maxValues} values, counting every object and list.`);
 }
 
+/** JSON.parse makes Infinity of 1e400, which JSON cannot say (RFC 7493, 2.2). */
+function tooLarge(part: string): string {
+  return `The ${part} has a number that a double cannot hold: at most 1.7976931348623157e308.`;
+}
+
 function tooMuch(code: string, detail: string): ProblemError {
   return new ProblemError(400, code, detail);
 }
 
 function assertText(text: string): void {
-  if (isStorable(text)) return;
-  throw new ProblemError(400, 'unstorable-text', 'Text with a NUL or half a character cannot be stored.');
+  if (!isStorable(text)) {
+    throw new ProblemError(400, 'unstorable-text', 'Text with a NUL or half a character cannot be stored.');
+  }
+  if (!isNormalisable(text)) {
+    throw new ProblemError(400, 'unstorable-text', 'Text has more than 30 combining marks in a row.');
+  }
 }
 
 /** The router refuses such a path itself, but leaves a query that it cannot decode as it stands. */

@@ -19,16 +19,6 @@ export function resourceOf(request: FastifyRequest): string {
   );
 }
 
-/** As {@link resourceOf}, with the query: one spelling for the same parameters in any order. */
-export function addressOf(request: FastifyRequest): string {
-  const query = Object.entries((request.query ?? {}) as Record<string, string | string[]>)
-    .flatMap(([name, values]) => [values].flat().map((value) => [name, value]))
-    .map((pair) => pair.map(encodeURIComponent).join('='))
-    .sort()
-    .join('&');
-  return query === '' ? resourceOf(request) : `${resourceOf(request)}?${query}`;
-}
-
 function withoutSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }

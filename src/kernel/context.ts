@@ -19,6 +19,8 @@ export class ExecutionContext {
   private readonly counters = new Map<string, number>();
   /** Hash of what the client asked for, if it may ask again: the same seed with another one is a mistake of the client. */
   request: string | undefined;
+  /** The hash that the release before made of it, which its events may have. */
+  formerRequest: string | undefined;
 
   constructor(
     /** `user:<id>`, `api-key:<id>` or `system:<part>`; recorded with every event. */
@@ -84,6 +86,7 @@ class Repetition extends ExecutionContext {
   ) {
     super(context.actor, context.seed, context.correlationId, context.causationId, context.mayHaveRun);
     this.request = context.request;
+    this.formerRequest = context.formerRequest;
   }
 
   override get hasCommitted(): boolean {

@@ -2,7 +2,7 @@ import { Dice } from './dice';
 import type { Actor, Actors, Role } from './actors';
 import { type Draft, header, setHeader } from './draft';
 import type { ApiDocument, Operation } from './document';
-import { weights } from './knowledge';
+import { codes, contradicts, needs, weights } from './knowledge';
 import { type Mutation, mutations } from './mutations';
 import { placesOf } from './document';
 import type { Pool } from './pool';
@@ -108,6 +108,10 @@ export class Composer {
         if (value !== undefined) draft.query.push([name, encodeURIComponent(value)]);
       }
     }
+    const has = (name: string | undefined) => draft.query.some(([other]) => other === name);
+    draft.query = draft.query.filter(([name]) => !has(contradicts[name]));
+    const missing = new Set(draft.query.map(([name]) => needs[name]).filter((name) => name && !has(name)));
+    for (const name of missing) draft.query.push([name!, dice.pick(codes[name!]!)]);
     if (actor.token) draft.headers.push(['Authorization', `Bearer ${actor.token}`]);
     this.addConditions(draft, dice);
     const types = [...operation.bodies];

@@ -32,6 +32,21 @@ export const weights: Readonly<Record<string, number>> = {
 /** Members that refer to a resource of another name: `customerId` is the id of a user. */
 export const alsoKnownAs: Readonly<Record<string, string>> = { customer: 'user' };
 
+/** Members that take a code from a list which the document does not have. */
+export const codes: Readonly<Record<string, readonly string[]>> = {
+  countryCode: ['GB', 'DE', 'JP', 'AQ'],
+  currency: ['EUR', 'USD', 'JPY'],
+};
+
+/** Members that mean nothing without another one, and members that contradict another one. */
+export const needs: Readonly<Record<string, string>> = {
+  minTotalMinor: 'currency',
+  maxTotalMinor: 'currency',
+  minPriceMinor: 'currency',
+  maxPriceMinor: 'currency',
+};
+export const contradicts: Readonly<Record<string, string>> = { guest: 'customerId', asOf: 'version' };
+
 const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noPassword = 'needs a code or the current password, which test/security/sign-in.spec.ts has';
 const noLoss = 'needs a log that has lost events, which no request can bring about';

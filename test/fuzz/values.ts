@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import type { Json } from '../support/api';
 import type { Dice } from './dice';
 import { type ApiDocument, kindOfReference, type Schema } from './document';
+import { codes, contradicts } from './knowledge';
 import type { Pool, Resource } from './pool';
 
 /** Whatever request needs to choose values: its dice, and what is known so far. */
@@ -45,6 +46,7 @@ function object(schema: Schema, choices: Choices): Json {
   const required = new Set((schema['required'] ?? []) as string[]);
   const members = Object.entries(schema['properties'] as Record<string, Schema>)
     .filter(([name]) => required.has(name) || choices.dice.chance(choices.fullness))
+    .filter(([name], _, given) => !given.some(([other]) => other === contradicts[name]))
     .map(([name, member]) => [name, valid(member, name, choices)] as const);
   return Object.fromEntries(members);
 }
@@ -80,6 +82,7 @@ function text(schema: Schema, name: string, choices: Choices): string {
     maxLength?: number;
   };
   const kind = kindOfReference(name);
+  if (codes[name]) return dice.pick(codes[name]);
   if (kind !== undefined || format === 'uuid') {
     const found = pool.reference(kind ?? name, dice, actor, name);
     if (found && dice.chance(0.95)) {

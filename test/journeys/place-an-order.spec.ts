@@ -277,7 +277,7 @@ describe('placing an order', () => {
       if (status === 409) expect(body['code']).toBe('unavailable');
     }
     await shop.settled();
-    const orders = await shop.admin.all('/v1/orders?minTotalMinor=9900&maxTotalMinor=9900');
+    const orders = await shop.admin.all('/v1/orders?currency=EUR&minTotalMinor=9900&maxTotalMinor=9900');
     const sold = orders.filter((each) => each['status'] === 'fulfilling');
     expect(sold).toHaveLength(10);
     for (const each of orders.filter((each) => each['status'] !== 'fulfilling')) {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { idOf } from '../../src/kernel/ids';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import { anOrder, expectBooksInOrder, moneyOf, order, query, sencha, stockOf, tea } from './shop';
@@ -81,6 +82,120 @@ describe('saying it again', () => {
     await ada.post('/v1/orders', anOrder(), as(key));
     const other = await ada.post('/v1/orders', anOrder({ paymentMethod: 'sandbox_slow' }), as(key));
     expect(other).toMatchObject({ status: 422, body: { code: 'idempotency-key-reused' } });
+  });
+
+  it('is the same request with its members in another order, at every depth', async () => {
+    const key = newKey();
+    const turned = (value: unknown): unknown =>
+      typeof value !== 'object' || value === null || Array.isArray(value)
+        ? value
+        : Object.fromEntries(
+            Object.entries(value)
+              .toReversed()
+              .map(([name, member]) => [name, turned(member)]),
+          );
+    const body = anOrder({ submit: false, reference: 'turned' });
+    const first = await ada.post('/v1/orders', body, as(key));
+    expect(JSON.stringify(turned(body))).not.toBe(JSON.stringify(body));
+    const second = await ada.post('/v1/orders', turned(body), as(key));
+    expect(second).toMatchObject({ status: 201, body: first.body });
+    expect(replayed(second)).toBe('true');
+    await forget();
+    expect(await ada.post('/v1/orders', turned(body), as(key))).toMatchObject({ status: 201, body: first.body });
+    // the order of a list has a meaning
+    const lines = [...(body['lines'] as object[]), { productId: sencha, quantity: 1 }];
+    const listed = newKey();
+    await ada.post('/v1/orders', { ...body, lines }, as(listed));
+    expect((await ada.post('/v1/orders', { ...body, lines: lines.toReversed() }, as(listed))).status).toBe(422);
+  });
+
+  it('has one address: a query that the operation does not know makes no second order', async () => {
+    const [key, reference] = [newKey(), randomUUID()];
+    await ada.post('/v1/orders', anOrder({ reference }), as(key));
+    const second = await ada.post('/v1/orders?attempt=2', anOrder({ reference }), as(key));
+    expect(second).toMatchObject({
+      status: 400,
+      body: { code: 'validation', errors: [{ pointer: '/attempt', message: expect.stringContaining('attempt') }] },
+    });
+    expect(await shop.admin.all(`/v1/orders?reference=${reference}`)).toHaveLength(1);
+  });
+
+  it('is another request with another query, where the operation takes one', async () => {
+    const key = newKey();
+    const path = '/v1/operations/dead-letters/none/1/replay';
+    const planned = await shop.admin.post(`${path}?dryRun=true`, {}, as(key));
+    expect(planned.status).toBe(404);
+    expect(await shop.admin.post(`${path}?dryRun=true`, {}, as(key))).toEqual({
+      ...planned,
+      headers: expect.anything(),
+    });
+    expect(await shop.admin.post(path, {}, as(key))).toMatchObject({ status: 422 });
+  });
+
+  it('is 400 for a number that a double cannot hold', async () => {
+    const response = await fetch(`${shop.url}/v1/orders`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${ada.token}`, 'content-type': 'application/json', ...as(newKey()) },
+      body: `{"lines":[{"productId":"${tea}","quantity":1e400}]}`,
+    });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ code: 'number-too-large' });
+  });
+
+  describe('to the release before, whose fingerprints were of the text of the body', () => {
+    const formerly = async (key: string, body: unknown) => {
+      const first = await ada.post('/v1/orders', body, as(key));
+      const fingerprint = idOf(JSON.stringify(body));
+      await query(
+        shop,
+        `update gateway.idempotency_keys set fingerprint = $1 where fingerprint = (
+           select metadata ->> 'request' from event_store.events where aggregate_id = $2 and version = 1)`,
+        [fingerprint, first.body['id']],
+      );
+      await query(
+        shop,
+        `alter table event_store.events disable trigger user;
+         update event_store.events set metadata = jsonb_set(metadata, '{request}', '"${fingerprint}"')
+         where aggregate_id = '${first.body['id'] as string}' and metadata ? 'request';
+         alter table event_store.events enable trigger user`,
+      );
+      return first;
+    };
+
+    it('gets its answer from this one', async () => {
+      const [key, body] = [newKey(), { submit: false, lines: [{ quantity: 2, productId: tea }] }];
+      const first = await formerly(key, body);
+      const second = await ada.post('/v1/orders', body, as(key));
+      expect(second).toMatchObject({ status: 201, body: first.body });
+      expect(replayed(second)).toBe('true');
+      expect((await ada.post('/v1/orders', { ...body, reference: 'other' }, as(key))).status).toBe(422);
+    });
+
+    it('finds what it did, also when its answer is gone', async () => {
+      const [key, body] = [newKey(), { submit: false, lines: [{ quantity: 2, productId: tea }] }];
+      const first = await formerly(key, body);
+      await forget();
+      expect(await ada.post('/v1/orders', body, as(key))).toMatchObject({
+        status: 201,
+        body: { id: first.body['id'] },
+      });
+      await forget();
+      expect((await ada.post('/v1/orders', { ...body, reference: 'other' }, as(key))).status).toBe(422);
+    });
+
+    it('is taken over when it died with its process', async () => {
+      const [key, body] = [newKey(), { submit: false, lines: [{ quantity: 2, productId: tea }] }];
+      const first = await formerly(key, body);
+      await query(
+        shop,
+        `update gateway.idempotency_keys set status = null, locked_until = now() - interval '1 s' where fingerprint = $1`,
+        [idOf(JSON.stringify(body))],
+      );
+      expect(await ada.post('/v1/orders', body, as(key))).toMatchObject({
+        status: 201,
+        body: { id: first.body['id'] },
+      });
+    });
   });
 
   it('means something else on another route', async () => {

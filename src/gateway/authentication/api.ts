@@ -1,4 +1,5 @@
 import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { Verbatim } from '../../kernel/http/text';
 
 export class RegisterRequest {
   /** @example 'ada@example.com' */
@@ -9,6 +10,7 @@ export class RegisterRequest {
   /** 10 to 200 characters, not easy to guess.
    * @example 'correct horse battery staple' */
   @Length(10, 200)
+  @Verbatim()
   password!: string;
 
   /** @example 'Ada Lovelace' */
@@ -30,11 +32,13 @@ export class TokenRequest {
   /** @example 'ada@example.com' */
   @IsString()
   @MaxLength(254)
+  @Verbatim()
   username!: string;
 
   /** @example 'correct horse battery staple' */
   @IsString()
   @MaxLength(200)
+  @Verbatim()
   password!: string;
 
   /** Accepted and ignored, as Swagger UI and OAuth2 clients send it. */
@@ -53,6 +57,7 @@ export class TokenRequest {
   @IsOptional()
   @IsString()
   @MaxLength(4000)
+  @Verbatim()
   client_secret?: string;
 }
 
@@ -74,6 +79,7 @@ export class SetPasswordRequest {
    * @example 'seven purple otters juggle' */
   @IsString()
   @Length(10, 200)
+  @Verbatim()
   password!: string;
 }
 

@@ -30,7 +30,8 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
 
   constructor(private readonly database: Database) {}
 
-  async claim(id: string, fingerprint: string): Promise<Claim> {
+  /** @param former the fingerprint that the release before gave to the same request; its rows are found by that */
+  async claim(id: string, fingerprint: string, former: string): Promise<Claim> {
     const { rows } = await this.database.relaxed.query<{
       claimed: boolean;
       fingerprint: string;
@@ -43,13 +44,14 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
           insert into gateway.idempotency_keys as k (id, fingerprint, locked_until)
           values ($1, $2, clock_timestamp() + interval '${lockSeconds} s')
           on conflict (id) do update set locked_until = excluded.locked_until
-            where k.status is null and k.locked_until < clock_timestamp() and k.fingerprint = excluded.fingerprint
+            where k.status is null and k.locked_until < clock_timestamp()
+              and k.fingerprint in (excluded.fingerprint, $3)
           returning fingerprint)
         select true as claimed, fingerprint, null::smallint as status, null::jsonb as headers, null::json as body from mine
         union all
         select false, fingerprint, status, headers, body from gateway.idempotency_keys
         where id = $1 and not exists (select from mine)`,
-      values: [id, fingerprint],
+      values: [id, fingerprint, former],
     });
     const row = rows[0];
     // inserted by another request after this statement's snapshot: that one is running
@@ -58,7 +60,7 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
       this.running.add(id);
       return 'claimed';
     }
-    if (row.fingerprint !== fingerprint) return 'other-body';
+    if (row.fingerprint !== fingerprint && row.fingerprint !== former) return 'other-body';
     if (row.status === null) return 'running';
     return { status: row.status, headers: row.headers, body: row.body };
   }

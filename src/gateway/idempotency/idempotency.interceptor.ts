@@ -1,6 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import type { FastifyReply } from 'fastify';
+import canonicalize from 'canonicalize';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { catchError, mergeMap, type Observable, of } from 'rxjs';
 import { currentContext, type ExecutionContext as CommandContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
@@ -10,12 +11,15 @@ import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
 import { toProblem } from '../problem-details.filter';
-import { addressOf } from '../resource';
+import { resourceOf } from '../resource';
 import { IdempotencyKeys } from './idempotency-keys';
 
 const keptHeaders = ['location', 'etag'];
 
-/** `Idempotency-Key` on POST, scoped to principal and address (draft-ietf-httpapi-idempotency-key-header). */
+/**
+ * `Idempotency-Key` on POST (draft-ietf-httpapi-idempotency-key-header), scoped to the principal, the operation and its
+ * decoded path parameters.
+ */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   constructor(
@@ -50,13 +54,14 @@ export class IdempotencyInterceptor implements NestInterceptor {
       );
     }
 
-    const id = idOf(JSON.stringify([request.principal!.userId, request.method, addressOf(request), key]));
-    const fingerprint = idOf(JSON.stringify(request.body ?? null));
+    const id = idOf(JSON.stringify([request.principal!.userId, request.method, resourceOf(request), key]));
+    const fingerprint = idOf(canonicalRequest(request));
+    const former = idOf(JSON.stringify(request.body ?? null));
     if (this.reflector.get<boolean | undefined>(ANSWER_NOT_KEPT, execution.getHandler())) {
       currentContext().seed = idOf(`${id} ${fingerprint}`);
       return next.handle();
     }
-    const claim = await this.keys.claim(id, fingerprint);
+    const claim = await this.keys.claim(id, fingerprint, former);
     if (claim === 'other-body') throw keyReused();
     if (claim === 'running') {
       throw new ProblemError(
@@ -79,6 +84,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const context = currentContext();
     context.seed = id;
     context.request = fingerprint;
+    context.formerRequest = former;
     const headers = () =>
       Object.fromEntries(
         keptHeaders.flatMap((name) => {
@@ -99,6 +105,15 @@ export class IdempotencyInterceptor implements NestInterceptor {
       }),
     );
   }
+}
+
+/**
+ * What is asked for, in the one spelling of RFC 8785: the body, and the query where there is one. `KnownQueryGuard` has let
+ * through only parameters that mean something.
+ */
+function canonicalRequest({ body, query }: FastifyRequest): string {
+  const hasQuery = Object.keys(query ?? {}).length > 0;
+  return canonicalize(hasQuery ? [body ?? null, query] : (body ?? null))!;
 }
 
 /**
@@ -123,6 +138,6 @@ function told(error: unknown, { hasCommitted }: CommandContext): unknown {
 }
 
 function keyReused(): ProblemError {
-  const detail = 'This Idempotency-Key was used with another body: take a new one.';
+  const detail = 'This Idempotency-Key was used for another request: take a new one.';
   return new ProblemError(422, 'idempotency-key-reused', detail);
 }

@@ -94,7 +94,7 @@ export function assertSame(done: CarriedOut, { command, aggregateId, eventTypes 
 
 /** That a client which asks again asks for the same. @throws DuplicateCommandError */
 export function assertSameRequest(commandId: string, stored: string | undefined): void {
-  const { request } = currentContext();
-  if (request === undefined || stored === undefined || stored === request) return;
+  const { request, formerRequest } = currentContext();
+  if (request === undefined || stored === undefined || stored === request || stored === formerRequest) return;
   throw new DuplicateCommandError(commandId, `request ${stored}`, `request ${request}`);
 }

@@ -1,5 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsInt, Matches, Max, Min } from 'class-validator';
+import { IsCurrencyCode } from './codes';
+
+/** Why an amount without its currency cannot be searched for. */
+export const otherwiseIncomparable = 'amounts in different currencies cannot be compared';
 
 /** An amount in integer minor units of its currency: 1999 EUR is 19.99 €. */
 export class Money {
@@ -9,8 +13,9 @@ export class Money {
   @Max(Number.MAX_SAFE_INTEGER)
   amountMinor!: number;
 
-  /** ISO 4217, three capital letters. */
+  /** ISO 4217. */
   @ApiProperty({ example: 'EUR', pattern: '^[A-Z]{3}$' })
-  @Matches(/^[A-Z]{3}$/, { message: 'currency must be three capital letters, such as EUR' })
+  @IsCurrencyCode()
+  @Matches(/^[A-Z]{3}$/)
   currency!: string;
 }

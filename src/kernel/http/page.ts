@@ -1,16 +1,14 @@
 import { applyDecorators, type Type } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
-import { Type as Cast } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Length, Max, Min } from 'class-validator';
-import { ProblemError } from './problem';
-import { isStorable } from './text';
+import { IsOptional, IsString, Length, Max, Min } from 'class-validator';
+import type { Listed, ListOrder } from './list-order';
+import { IntegerInQuery } from './query-values';
 
 /** Query of every list: a page of `limit` rows after the cursor that the page before gave as `next`. */
 export class PageQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 20 })
   @IsOptional()
-  @Cast(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(1)
   @Max(100)
   limit: number = 20;
@@ -19,7 +17,7 @@ export class PageQuery {
   @ApiPropertyOptional()
   @IsOptional()
   @IsString()
-  @Length(1, 500)
+  @Length(1, 1000)
   after?: string;
 }
 
@@ -37,62 +35,18 @@ export interface Page<T> {
   readonly page: PageInfo;
 }
 
-/** What a cursor can hold: the sort value of a row. */
-interface CursorKeys {
-  uuid: string;
-  /** Version of an aggregate, a Postgres integer. */
-  version: number;
-  /** Place in the log or in a ledger, a Postgres bigint as far as JavaScript counts exactly. */
-  position: number;
-  /** As an SKU has it. */
-  text: string;
-}
-
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-const fits: { readonly [Kind in keyof CursorKeys]: (key: unknown) => boolean } = {
-  uuid: (key) => typeof key === 'string' && uuid.test(key),
-  version: (key) => Number.isInteger(key) && Number(key) >= 0 && Number(key) <= 2_147_483_647,
-  position: (key) => Number.isSafeInteger(key) && Number(key) >= 0,
-  text: (key) => typeof key === 'string' && key.length <= 200 && isStorable(key),
-};
-
-/** Cuts a page off rows of which one more than `limit` was asked for; `key` gives the sort value of a row. */
-export function pageOf<T>(rows: T[], limit: number, key: (row: T) => string | number): Page<T> {
-  const data = rows.slice(0, limit);
-  const last = data.at(-1);
+/** Cuts a page off rows of which one more than `limit` was asked for. */
+export function pageOf<Row, T = Row>(
+  rows: readonly Listed<Row>[],
+  limit: number,
+  order: ListOrder,
+  to: (row: Row) => T = (row) => row as unknown as T,
+): Page<T> {
+  const shown = rows.slice(0, limit);
   const hasMore = rows.length > limit;
-  const next = hasMore && last ? encode([key(last)]) : null;
-  return { data, page: { next, hasMore } };
-}
-
-/**
- * The sort value in a cursor. The only place that decodes one: what it returns is of the kind and in its bounds.
- *
- * @throws ProblemError 400 for anything that {@link pageOf} does not make for that kind
- */
-export function readCursor<Kind extends keyof CursorKeys>(
-  cursor: string | undefined,
-  kind: Kind,
-): CursorKeys[Kind] | undefined {
-  if (cursor === undefined) return undefined;
-  const keys = decode(cursor);
-  if (Array.isArray(keys) && keys.length === 1 && fits[kind](keys[0]) && encode(keys) === cursor) {
-    return keys[0] as CursorKeys[Kind];
-  }
-  throw new ProblemError(400, 'cursor-malformed', 'after takes the value of page.next of the page before, unchanged.');
-}
-
-function encode(keys: unknown[]): string {
-  return Buffer.from(JSON.stringify(keys)).toString('base64url');
-}
-
-function decode(cursor: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(cursor, 'base64url').toString());
-  } catch {
-    return undefined;
-  }
+  const last = shown.at(-1);
+  const next = hasMore && last ? order.encode(last.cursor) : null;
+  return { data: shown.map(({ cursor: _, ...row }) => to(row as Row)), page: { next, hasMore } };
 }
 
 /** Documents an answer of the form {@link Page}. */

@@ -3,6 +3,7 @@ import { Database } from '../database/database';
 import type { StoredEvent } from '../event-store/event';
 import { domainEvent } from '../event-store/event';
 import { EventStore } from '../event-store/event-store';
+import { type Listed, ListOrder, type SortValues } from '../http/list-order';
 import { FoldedView, ProjectionOf } from '../subscriptions/projection';
 import { type SagaFailure } from './saga';
 import { type SagaEvent, sagaEventTypes } from './saga-stream';
@@ -120,12 +121,22 @@ const columns = `id, definition, definition_version as "definitionVersion", subj
   due_at as "dueAt", started_at as "startedAt",
   updated_at as "updatedAt"`;
 
+/** Newest first. */
+export const sagaOrder = new ListOrder(
+  'sagas',
+  [
+    ['instances.started_at', 'instant'],
+    ['instances.id', 'uuid'],
+  ],
+  'desc',
+);
+
 export interface SagaFilter {
   readonly status?: SagaStatus;
   /** false: only those that have not ended and are of none of the `known` definitions; true: the others. */
   readonly runnable?: { readonly is: boolean; readonly known: readonly SagaVersion[] };
-  /** Id of the last one seen. */
-  readonly after?: string;
+  /** Sort values of the last one seen. */
+  readonly after?: SortValues | null;
   readonly limit: number;
 }
 
@@ -151,14 +162,14 @@ export class SagaInstances {
   }
 
   /** Newest first. */
-  async list({ status, runnable, after, limit }: SagaFilter): Promise<SagaInstance[]> {
-    const { rows } = await this.database.pool.query<SagaInstance>(
-      `select ${columns} from sagas.instances
+  async list({ status, runnable, after, limit }: SagaFilter): Promise<Listed<SagaInstance>[]> {
+    const { rows } = await this.database.pool.query<Listed<SagaInstance>>(
+      `select ${columns}, ${sagaOrder.cursor} from sagas.instances
        where ($1::text is null or status = $1)
-         and ($2::uuid is null or (started_at, id) < (select i.started_at, i.id from sagas.instances i where i.id = $2))
+         and ${sagaOrder.beyond('$2')}
          and ($4::boolean is null or $4 = (status in ('completed', 'compensated') or
                (definition, definition_version) in (select * from unnest($5::text[], $6::integer[]))))
-       order by sagas.instances.started_at desc, id desc limit $3`,
+       order by ${sagaOrder.by} limit $3`,
       [status ?? null, after ?? null, limit, runnable?.is ?? null, ...namesAndVersions(runnable?.known ?? [])],
     );
     return rows;

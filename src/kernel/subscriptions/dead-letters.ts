@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database';
 import { DomainError } from '../domain-error';
+import { type Listed, ListOrder, type SortValues } from '../http/list-order';
 
 export const deadLetterStates = ['failed', 'parked', 'replayed', 'discarded'] as const;
 export type DeadLetterState = (typeof deadLetterStates)[number];
@@ -25,22 +26,33 @@ const columns = `subscription, position::float8 as position, event_id as "eventI
   state, error, attempts, since as since, replay_requested_by as "replayRequestedBy",
   resolved_by as "resolvedBy", resolved_at as "resolvedAt", reason`;
 
+/** Newest first. An event that several subscriptions could not handle has one letter for each. */
+export const deadLetterOrder = new ListOrder(
+  'dead-letters',
+  [
+    ['d.position', 'bigint'],
+    ['d.subscription', 'text'],
+  ],
+  'desc',
+);
+
 /** The operators' side of dead letters: look, ask for a replay, or discard. The worker of the subscription does the rest. */
 @Injectable()
 export class DeadLetters {
   constructor(private readonly database: Database) {}
 
-  /** Newest first, `limit` of them before log position `before`. */
+  /** Newest first, `limit` of them behind the sort values `after`. */
   async list(
     filter: { subscription?: string; state?: DeadLetterState },
     limit: number,
-    before?: number,
-  ): Promise<DeadLetter[]> {
-    const { rows } = await this.database.pool.query<DeadLetter>(
-      `select ${columns} from subscriptions.dead_letters d
-       where ($1::text is null or subscription = $1) and ($2::text is null or state = $2) and ($3::bigint is null or d.position < $3)
-       order by d.position desc, subscription limit $4`,
-      [filter.subscription ?? null, filter.state ?? null, before ?? null, limit],
+    after: SortValues | null = null,
+  ): Promise<Listed<DeadLetter>[]> {
+    const { rows } = await this.database.pool.query<Listed<DeadLetter>>(
+      `select ${columns}, ${deadLetterOrder.cursor} from subscriptions.dead_letters d
+       where ($1::text is null or subscription = $1) and ($2::text is null or state = $2)
+         and ${deadLetterOrder.beyond('$3')}
+       order by ${deadLetterOrder.by} limit $4`,
+      [filter.subscription ?? null, filter.state ?? null, after, limit],
     );
     return rows;
   }

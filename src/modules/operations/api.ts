@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IsIn, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
+import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
 
 export class ListSagasQuery extends PageQuery {
   @IsOptional()
@@ -10,8 +10,7 @@ export class ListSagasQuery extends PageQuery {
 
   /** false: only sagas that cannot go on, since the process that answers does not know their definition. */
   @IsOptional()
-  @Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
-  @IsBoolean()
+  @BooleanInQuery()
   runnable?: boolean;
 }
 
@@ -181,8 +180,7 @@ export class DeadLetterResponse {
 export class ReplayQuery {
   /** true: only say what would be delivered. */
   @IsOptional()
-  @Transform(({ value }: { value: unknown }) => (value === 'true' ? true : value === 'false' ? false : value))
-  @IsBoolean()
+  @BooleanInQuery()
   dryRun?: boolean;
 }
 
@@ -225,16 +223,14 @@ export class ListEventsQuery {
   /** Log position behind which to begin. */
   @ApiPropertyOptional()
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   after: number = 0;
 
   @ApiPropertyOptional()
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(1)
   @Max(100)
   limit: number = 20;

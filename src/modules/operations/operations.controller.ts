@@ -15,13 +15,13 @@ import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
+import { ApiPage, type Page, pageOf } from '../../kernel/http/page';
 import { Roles } from '../../kernel/http/principal';
 import { Resilience } from '../../kernel/resilience/policies';
-import { type SagaInstance, SagaInstances } from '../../kernel/sagas/saga-instances';
+import { type SagaInstance, SagaInstances, sagaOrder } from '../../kernel/sagas/saga-instances';
 import type { Resolution } from '../../kernel/sagas/saga-stream';
 import { Sagas } from '../../kernel/sagas/sagas';
-import { DeadLetters } from '../../kernel/subscriptions/dead-letters';
+import { type DeadLetter, deadLetterOrder, DeadLetters } from '../../kernel/subscriptions/dead-letters';
 import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
 import {
@@ -62,14 +62,14 @@ export class OperationsController {
   @ApiPage(SagaResponse)
   @ApiProblems(400)
   async listSagas(@Query() { limit, after, status, runnable }: ListSagasQuery): Promise<Page<SagaResponse>> {
-    const id = readCursor(after, 'uuid');
     const wanted = runnable === undefined ? undefined : { is: runnable, known: this.sagas.known };
-    const rows = await this.instances.list({ status, runnable: wanted, after: id, limit: limit + 1 });
-    return pageOf(
-      rows.map((row) => this.sagaResponse(row)),
-      limit,
-      (saga) => saga.id,
-    );
+    const rows = await this.instances.list({
+      status,
+      runnable: wanted,
+      after: sagaOrder.decode(after),
+      limit: limit + 1,
+    });
+    return pageOf(rows, limit, sagaOrder, (saga) => this.sagaResponse(saga));
   }
 
   /** One saga */
@@ -178,9 +178,8 @@ export class OperationsController {
   @ApiPage(DeadLetterResponse)
   @ApiProblems(400)
   async listDeadLetters(@Query() { limit, after, ...filter }: ListDeadLettersQuery): Promise<Page<DeadLetterResponse>> {
-    const position = readCursor(after, 'position');
-    const rows = await this.deadLetters.list(filter, limit + 1, position);
-    return pageOf<DeadLetterResponse>(rows, limit, (letter) => letter.position);
+    const rows = await this.deadLetters.list(filter, limit + 1, deadLetterOrder.decode(after));
+    return pageOf<DeadLetter, DeadLetterResponse>(rows, limit, deadLetterOrder);
   }
 
   /** One dead letter */

@@ -1,10 +1,9 @@
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
+import { Transform } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayNotEmpty,
   IsBoolean,
-  IsDate,
   IsEmail,
   IsIn,
   IsInt,
@@ -17,16 +16,16 @@ import {
   MaxDate,
   MaxLength,
   Min,
-  MinDate,
   ValidateIf,
 } from 'class-validator';
-import { Money } from '../../kernel/http/money';
+import { Instant } from '../../kernel/http/instant';
+import { IsCountryCode, IsCurrencyCode } from '../../kernel/http/codes';
+import { Needs, NotWith, TakesOnly } from '../../kernel/http/members';
+import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
+import { IntegerInQuery } from '../../kernel/http/query-values';
 import { type OrderStatus, orderStatuses } from './domain/order';
-
-/** Earlier ones have a form in JavaScript that Postgres does not read. */
-const yearOne = new Date('0001-01-01T00:00:00Z');
 
 /** Ids are compared with those in the log, which are in small letters. */
 const SmallLetters = () =>
@@ -72,9 +71,10 @@ export class AddressRequest {
   @Length(1, 200)
   city!: string;
 
-  /** ISO 3166-1 alpha-2. The sandbox carrier refuses AQ (Antarctica).
+  /** ISO 3166-1 alpha-2; ZZ for an unknown country (staff). The sandbox carrier refuses AQ (Antarctica).
    * @example 'GB' */
-  @Matches(/^[A-Z]{2}$/, { message: 'countryCode must be two capital letters, such as GB' })
+  @IsCountryCode()
+  @Matches(/^[A-Z]{2}$/)
   countryCode!: string;
 }
 
@@ -131,14 +131,13 @@ export class CreateOrderRequest {
 
   /** Instead of an account (staff). */
   @IsOptional()
+  @NotWith('customerId', 'an order is placed by an account or by a guest')
   @Nested(() => GuestRequest)
   guest?: GuestRequest;
 
-  /** When the customer ordered, if not now (staff): for the import of history. */
+  /** When the customer ordered, if not now (staff), RFC 3339 with a zone: for the import of history. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
 }
@@ -146,17 +145,15 @@ export class CreateOrderRequest {
 export class GetOrderQuery {
   /** As it was after its n-th event. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IntegerInQuery()
   @Min(1)
   @Max(2_147_483_647)
   version?: number;
 
-  /** As it was known at this instant, RFC 3339. */
+  /** As it was known at this instant, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @NotWith('version', 'an order is shown as it was at one of them')
+  @Instant()
   asOf?: Date;
 }
 
@@ -184,7 +181,18 @@ export class CancelOrderRequest {
   reason: string = 'cancelled on request';
 }
 
+/** What a simulated command takes beside its action. */
+const membersOfAction: Readonly<Record<string, readonly string[]>> = {
+  addLine: ['productId', 'quantity'],
+  changeLine: ['lineId', 'quantity'],
+  removeLine: ['lineId'],
+  setShippingAddress: ['address'],
+  submit: ['paymentMethod'],
+  cancel: ['reason'],
+};
+
 export class SimulatedCommandRequest {
+  @TakesOnly(membersOfAction)
   @IsIn(['addLine', 'changeLine', 'removeLine', 'setShippingAddress', 'submit', 'cancel'])
   action!: 'addLine' | 'changeLine' | 'removeLine' | 'setShippingAddress' | 'submit' | 'cancel';
 
@@ -272,37 +280,39 @@ export class ListOrdersQuery extends PageQuery {
   @Length(1, 100)
   reference?: string;
 
-  /** Recorded at or after, RFC 3339. */
+  /** Recorded at or after, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   createdFrom?: Date;
 
-  /** Recorded before, RFC 3339. */
+  /** Recorded before, RFC 3339 with a zone. */
   @IsOptional()
-  @IsDate()
-  @Type(() => Date)
-  @MinDate(yearOne)
+  @Instant()
   createdTo?: Date;
 
-  /** Integer minor units. */
+  /** Of the total, ISO 4217. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IsCurrencyCode()
+  @Matches(/^[A-Z]{3}$/)
+  currency?: string;
+
+  /** Integer minor units of `currency`, which is needed as well. */
+  @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minTotalMinor?: number;
 
-  /** Integer minor units. */
+  /** Integer minor units of `currency`, which is needed as well. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @Needs('currency', otherwiseIncomparable)
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   maxTotalMinor?: number;
 
-  /** A leading minus: from the greatest down. */
+  /** A leading minus: from the greatest down. Totals are sorted by their currency first. */
   @ApiPropertyOptional()
   @IsOptional()
   @IsIn(['-createdAt', 'createdAt', '-orderedAt', 'orderedAt', '-total', 'total'])

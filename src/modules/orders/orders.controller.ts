@@ -18,9 +18,11 @@ import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiSecurit
 import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
+import { unknownCountry } from '../../kernel/http/codes';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
-import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
+import { ListOrder } from '../../kernel/http/list-order';
+import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { CurrentPrincipal, isStaff, type Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
@@ -50,8 +52,8 @@ import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
 import type { OrderVersion } from './order-streams';
 import { GetOrder, OrderDetails } from './views/order-details';
-import { ListOrders, OrderSummary } from './views/order-list';
-import { GetTimeline, TimelineEntry } from './views/order-timeline';
+import { ListOrders, orderBy, OrderSummary } from './views/order-list';
+import { GetTimeline, TimelineEntry, timelineOrder } from './views/order-timeline';
 
 const ApiPrefer = () =>
   ApiHeader({
@@ -59,6 +61,9 @@ const ApiPrefer = () =>
     required: false,
     description: '`wait=10`: answer when the order is on its way or cancelled, after 10 s at the latest (RFC 7240).',
   });
+
+/** Of an order's own events. */
+const streamOrder = new ListOrder('order-events', [['version', 'integer']]);
 
 @ApiTags('orders')
 @ApiSecurity('password')
@@ -113,9 +118,9 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Query() { limit, after, sort, ...filter }: ListOrdersQuery,
   ): Promise<Page<OrderSummary>> {
-    const id = readCursor(after, 'uuid');
-    const list = new ListOrders(by(me), filter, sort, limit + 1, id);
-    return pageOf(await this.queries.execute(list), limit, (order) => order.id);
+    const order = orderBy(sort);
+    const list = new ListOrders(by(me), filter, sort, limit + 1, order.decode(after));
+    return pageOf(await this.queries.execute(list), limit, order);
   }
 
   /** One order: as it is, or as it was at an earlier version or instant */
@@ -126,9 +131,6 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { version, asOf }: GetOrderQuery,
   ): Promise<OrderDetails> {
-    if (version !== undefined && asOf !== undefined) {
-      throw new ProblemError(400, 'version-or-as-of', 'Give version or asOf, not both.');
-    }
     const past = version !== undefined ? { version } : asOf && { asOf };
     return this.queries.execute(new GetOrder(id, by(me), past));
   }
@@ -181,13 +183,14 @@ export class OrdersController {
   /** Say where a draft shall go */
   @Put(':id/shipping-address')
   @ApiIfMatch()
-  @ApiProblems(404, 409, 412)
+  @ApiProblems(403, 404, 409, 412)
   async setShippingAddress(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch() version: number | undefined,
     @Body() address: AddressRequest,
   ): Promise<OrderDetails> {
+    assertStaffFields(me, { shippingAddress: address });
     const changed = await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
     return this.show(changed, me);
   }
@@ -266,10 +269,12 @@ export class OrdersController {
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<OrderEventResponse>> {
     await this.queries.execute(new GetOrder(id, by(me)));
-    const version = readCursor(after, 'version') ?? 0;
-    const stored = await this.events.getEvents(id, version + 1, limit + 1);
-    const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => event);
-    return pageOf(events, limit, (event) => event.version);
+    const [version = 0] = streamOrder.decode(after) ?? [];
+    const stored = await this.events.getEvents(id, Number(version) + 1, limit + 1);
+    const events = stored.map(({ metadata: _, schemaVersion: __, ...event }) => {
+      return { ...event, cursor: [String(event.version)] };
+    });
+    return pageOf(events, limit, streamOrder);
   }
 
   /** What happened to it, in every module, in one list; staff also see the steps of its fulfilment */
@@ -281,9 +286,8 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<TimelineEntry>> {
-    const position = readCursor(after, 'position');
-    const entries = await this.queries.execute(new GetTimeline(id, by(me), limit + 1, position));
-    return pageOf(entries, limit, (entry) => entry.position);
+    const timeline = new GetTimeline(id, by(me), limit + 1, timelineOrder.decode(after));
+    return pageOf(await this.queries.execute(timeline), limit, timelineOrder);
   }
 
   private async placed(orderId: string, prefer: string | undefined, reply: FastifyReply): Promise<void> {
@@ -313,6 +317,7 @@ function assertStaffFields(me: Principal, body: Partial<CreateOrderRequest>): vo
     body.guest && 'guest',
     body.orderedAt && 'orderedAt',
     body.lines?.some((line) => line.unitPrice) && 'unitPrice',
+    body.shippingAddress?.countryCode === unknownCountry && `countryCode ${unknownCountry}`,
   ].find((name) => typeof name === 'string');
   if (given) throw new ProblemError(403, 'staff-only', `Only staff may give ${given}.`);
 }

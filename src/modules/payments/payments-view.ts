@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Database } from '../../kernel/database/database';
 import { DomainError } from '../../kernel/domain-error';
 import { domainEvent, type StoredEvent } from '../../kernel/event-store/event';
+import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import { FoldedView, ProjectionOf } from '../../kernel/subscriptions/projection';
 import type { PaymentResponse } from './api';
 import type { PaymentEvent } from './payment';
@@ -79,6 +80,16 @@ const columns = `id, order_id as "orderId", status, method, failure, version, pr
   jsonb_build_object('amountMinor', refunded_minor, 'currency', currency) as refunded,
   requested_at as "requestedAt", updated_at as "updatedAt"`;
 
+/** Newest first. */
+export const paymentOrder = new ListOrder(
+  'payments',
+  [
+    ['p.requested_at', 'instant'],
+    ['p.id', 'uuid'],
+  ],
+  'desc',
+);
+
 @Injectable()
 export class Payments {
   constructor(private readonly database: Database) {}
@@ -92,15 +103,18 @@ export class Payments {
     throw new DomainError('not-found', 'payment-unknown', `There is no payment ${id}.`);
   }
 
-  /** Newest first, `limit` of them behind the one with id `after`. */
-  async list({ orderId, status }: PaymentFilter, limit: number, after?: string): Promise<PaymentResponse[]> {
-    const { rows } = await this.database.pool.query<PaymentResponse>(
-      `select ${columns} from payments.payments_view p
+  /** Newest first, `limit` of them behind the sort values `after`. */
+  async list(
+    { orderId, status }: PaymentFilter,
+    limit: number,
+    after: SortValues | null,
+  ): Promise<Listed<PaymentResponse>[]> {
+    const { rows } = await this.database.pool.query<Listed<PaymentResponse>>(
+      `select ${columns}, ${paymentOrder.cursor} from payments.payments_view p
        where ($1::uuid is null or order_id = $1) and ($2::text is null or status = $2)
-         and ($3::uuid is null or (p.requested_at, p.id) < (
-           select a.requested_at, a.id from payments.payments_view a where a.id = $3))
-       order by p.requested_at desc, p.id desc limit $4`,
-      [orderId ?? null, status ?? null, after ?? null, limit],
+         and ${paymentOrder.beyond('$3')}
+       order by ${paymentOrder.by} limit $4`,
+      [orderId ?? null, status ?? null, after, limit],
     );
     return rows;
   }

@@ -1,10 +1,10 @@
 import { Controller, Get, Param, ParseUUIDPipe, Query } from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
+import { ApiPage, type Page, pageOf } from '../../kernel/http/page';
 import { Roles } from '../../kernel/http/principal';
 import { ListPaymentsQuery, PaymentResponse } from './api';
-import { Payments } from './payments-view';
+import { paymentOrder, Payments } from './payments-view';
 
 @ApiTags('payments')
 @ApiSecurity('password')
@@ -19,9 +19,8 @@ export class PaymentsController {
   @ApiPage(PaymentResponse)
   @ApiProblems(400)
   async listPayments(@Query() { limit, after, ...filter }: ListPaymentsQuery): Promise<Page<PaymentResponse>> {
-    const id = readCursor(after, 'uuid');
-    const payments = await this.payments.list(filter, limit + 1, id);
-    return pageOf(payments, limit, (payment) => payment.id);
+    const payments = await this.payments.list(filter, limit + 1, paymentOrder.decode(after));
+    return pageOf(payments, limit, paymentOrder);
   }
 
   /** One payment (staff) */

@@ -1,9 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
-import { Money } from '../../kernel/http/money';
+import { IsInt, IsOptional, IsString, Length, Matches, Max, MaxLength, Min } from 'class-validator';
+import { IsCurrencyCode } from '../../kernel/http/codes';
+import { Needs } from '../../kernel/http/members';
+import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
+import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
@@ -39,8 +41,6 @@ export class UpdateProductRequest {
   price?: Money;
 }
 
-const flag = ({ value }: { value: unknown }): unknown => (value === 'true' ? true : value === 'false' ? false : value);
-
 export class ListProductsQuery extends PageQuery {
   /** Part of the name, description or sku, in any case. */
   @IsOptional()
@@ -54,32 +54,36 @@ export class ListProductsQuery extends PageQuery {
   @Length(1, 64)
   sku?: string;
 
-  /** Integer minor units. */
+  /** Of the price, ISO 4217. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @IsCurrencyCode()
+  @Matches(/^[A-Z]{3}$/)
+  currency?: string;
+
+  /** Integer minor units of `currency`, which is needed as well. */
+  @IsOptional()
+  @Needs('currency', otherwiseIncomparable)
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   minPriceMinor?: number;
 
-  /** Integer minor units. */
+  /** Integer minor units of `currency`, which is needed as well. */
   @IsOptional()
-  @Type(() => Number)
-  @IsInt()
+  @Needs('currency', otherwiseIncomparable)
+  @IntegerInQuery()
   @Min(0)
   @Max(Number.MAX_SAFE_INTEGER)
   maxPriceMinor?: number;
 
   /** true: only what can be had now; false: only what cannot. */
   @IsOptional()
-  @Transform(flag)
-  @IsBoolean()
+  @BooleanInQuery()
   available?: boolean;
 
   /** true: the archived products instead of the active ones. */
   @IsOptional()
-  @Transform(flag)
-  @IsBoolean()
+  @BooleanInQuery()
   archived?: boolean;
 }
 

@@ -5,6 +5,8 @@ import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { listed } from '../../kernel/database/listed';
+import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import { Product } from './product.entity';
 
 export interface ProductData {
@@ -18,11 +20,17 @@ export interface ProductData {
 export interface ProductFilter {
   readonly text?: string;
   readonly sku?: string;
+  readonly currency?: string;
   readonly minPriceMinor?: number;
   readonly maxPriceMinor?: number;
   readonly available?: boolean;
   readonly archived?: boolean;
 }
+
+export const productOrder = new ListOrder('products', [
+  ['p.sku', 'text'],
+  ['p.id', 'uuid'],
+]);
 
 /** What is for sale, and at which price. */
 @Injectable()
@@ -42,20 +50,21 @@ export class Catalogue {
     return this.products.findBy({ id: In([...ids]) });
   }
 
-  /** By sku; behind `after`. */
-  list(filter: ProductFilter, limit: number, after?: string): Promise<Product[]> {
-    const query = this.products.createQueryBuilder('p').orderBy('p.sku').limit(limit);
-    query.where('p.status = :status', { status: filter.archived ? 'archived' : 'active' });
-    if (after !== undefined) query.andWhere('p.sku > :after', { after });
+  /** By sku, `limit` of them behind the sort values `after`. */
+  list(filter: ProductFilter, limit: number, after: SortValues | null): Promise<Listed<Product>[]> {
+    const query = this.products.createQueryBuilder('p').addSelect(productOrder.sortValues, 'cursor');
+    query.where(productOrder.beyond(':after'), { after });
+    query.andWhere('p.status = :status', { status: filter.archived ? 'archived' : 'active' });
     if (filter.sku !== undefined) query.andWhere('p.sku = :sku', { sku: filter.sku });
     if (filter.text !== undefined) {
       const like = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`;
       query.andWhere('(p.name ilike :like or p.description ilike :like or p.sku ilike :like)', { like });
     }
+    if (filter.currency !== undefined) query.andWhere('p.currency = :currency', { currency: filter.currency });
     if (filter.minPriceMinor !== undefined) query.andWhere('p.priceMinor >= :min', { min: filter.minPriceMinor });
     if (filter.maxPriceMinor !== undefined) query.andWhere('p.priceMinor <= :max', { max: filter.maxPriceMinor });
     if (filter.available !== undefined) query.andWhere(filter.available ? 'p.available > 0' : 'p.available <= 0');
-    return query.getMany();
+    return listed(query.orderBy('p.sku').addOrderBy('p.id').limit(limit));
   }
 
   /** @throws DomainError `sku-taken` */

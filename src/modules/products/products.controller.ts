@@ -6,7 +6,8 @@ import { currentContext } from '../../kernel/context';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
-import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
+import { type Listed, ListOrder } from '../../kernel/http/list-order';
+import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { Public, Roles } from '../../kernel/http/principal';
 import {
   AdjustStockRequest,
@@ -18,8 +19,11 @@ import {
   StockResponse,
   UpdateProductRequest,
 } from './api';
-import { Catalogue } from './catalogue';
+import { Catalogue, productOrder } from './catalogue';
 import { Stock } from './stock';
+
+/** The ledger, newest first. */
+export const movementOrder = new ListOrder('stock-movements', [['stock_movements.id', 'bigint']], 'desc');
 
 @ApiTags('products')
 @Controller('v1/products')
@@ -36,9 +40,8 @@ export class ProductsController {
   @ApiPage(ProductResponse)
   @ApiProblems(400)
   async listProducts(@Query() { limit, after, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
-    const sku = readCursor(after, 'text');
-    const products = await this.catalogue.list(filter, limit + 1, sku);
-    return pageOf(products.map(productResponse), limit, (product) => product.sku);
+    const products = await this.catalogue.list(filter, limit + 1, productOrder.decode(after));
+    return pageOf(products, limit, productOrder, productResponse);
   }
 
   /** One product */
@@ -123,14 +126,13 @@ export class ProductsController {
     @Query() { limit, after }: PageQuery,
   ): Promise<Page<StockMovementResponse>> {
     await this.catalogue.get(id);
-    const before = readCursor(after, 'position');
-    const rows = await this.dataSource.query<StockMovementResponse[]>(
+    const rows = await this.dataSource.query<Listed<StockMovementResponse>[]>(
       `select id::float8 as id, kind, on_hand_delta as "onHandDelta", reserved_delta as "reservedDelta", reference, reason,
-              at as at
-       from products.stock_movements where product_id = $1 and ($2::bigint is null or stock_movements.id < $2)
-       order by stock_movements.id desc limit $3`,
-      [id, before ?? null, limit + 1],
+              at as at, ${movementOrder.cursor}
+       from products.stock_movements where product_id = $1 and ${movementOrder.beyond('$2')}
+       order by ${movementOrder.by} limit $3`,
+      [id, movementOrder.decode(after), limit + 1],
     );
-    return pageOf(rows, limit, (row) => row.id);
+    return pageOf(rows, limit, movementOrder);
   }
 }

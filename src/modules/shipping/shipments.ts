@@ -2,11 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { QueryBus } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, Repository } from 'typeorm';
+import { listed } from '../../kernel/database/listed';
 import { DomainError } from '../../kernel/domain-error';
 import type { Announcement } from '../../kernel/event-store/announcement';
 import type { EventOf } from '../../kernel/event-store/event';
 import { ContentionError, VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import { deriveId } from '../../kernel/ids';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import type { Sealed } from '../../kernel/personal-data/sealed';
@@ -30,6 +32,16 @@ type ShipmentEvent =
 
 /** How often an order may change under a dispatch that is being decided. */
 const attempts = 10;
+
+/** Newest first. */
+export const shipmentOrder = new ListOrder(
+  'shipments',
+  [
+    ['s.created_at', 'instant'],
+    ['s.id', 'uuid'],
+  ],
+  'desc',
+);
 
 /** One shipment an order, so that two parcels can never leave for the same one. */
 const shipmentIdOf = (orderId: string): string => deriveId(orderId, 'shipment');
@@ -56,19 +68,18 @@ export class Shipments {
     return shipment;
   }
 
-  /** Newest first, `limit` of them behind the one with id `after`. */
-  list(filter: { orderId?: string; status?: Shipment['status'] }, limit: number, after?: string): Promise<Shipment[]> {
-    const query = this.shipments.createQueryBuilder('s').orderBy('s.createdAt', 'DESC').addOrderBy('s.id', 'DESC');
-    query.limit(limit);
-    if (after) {
-      query.andWhere(
-        '(s.createdAt, s.id) < (select a.created_at, a.id from shipping.shipments a where a.id = :after)',
-        { after },
-      );
-    }
+  /** Newest first, `limit` of them behind the sort values `after`. */
+  async list(
+    filter: { orderId?: string; status?: Shipment['status'] },
+    limit: number,
+    after: SortValues | null,
+  ): Promise<Listed<Shipment>[]> {
+    const query = this.shipments.createQueryBuilder('s').addSelect(shipmentOrder.sortValues, 'cursor');
+    query.orderBy('s.createdAt', 'DESC').addOrderBy('s.id', 'DESC').limit(limit);
+    query.where(shipmentOrder.beyond(':after'), { after });
     if (filter.orderId) query.andWhere('s.orderId = :orderId', { orderId: filter.orderId });
     if (filter.status) query.andWhere('s.status = :status', { status: filter.status });
-    return query.getMany();
+    return listed(query);
   }
 
   /** See `CreateShipment`. */

@@ -1,10 +1,10 @@
 import { Body, Controller, Get, HttpCode, Param, ParseUUIDPipe, Post, Query } from '@nestjs/common';
 import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiPage, type Page, pageOf, readCursor } from '../../kernel/http/page';
+import { ApiPage, type Page, pageOf } from '../../kernel/http/page';
 import { Roles } from '../../kernel/http/principal';
 import { DispatchShipmentRequest, ListShipmentsQuery, ShipmentResponse, shipmentResponse } from './api';
-import { Shipments } from './shipments';
+import { shipmentOrder, Shipments } from './shipments';
 
 @ApiTags('shipments')
 @ApiSecurity('password')
@@ -19,9 +19,8 @@ export class ShippingController {
   @ApiPage(ShipmentResponse)
   @ApiProblems(400)
   async listShipments(@Query() { limit, after, ...filter }: ListShipmentsQuery): Promise<Page<ShipmentResponse>> {
-    const id = readCursor(after, 'uuid');
-    const shipments = await this.shipments.list(filter, limit + 1, id);
-    return pageOf(shipments.map(shipmentResponse), limit, (shipment) => shipment.id);
+    const shipments = await this.shipments.list(filter, limit + 1, shipmentOrder.decode(after));
+    return pageOf(shipments, limit, shipmentOrder, shipmentResponse);
   }
 
   /** One shipment (staff) */

@@ -5,7 +5,10 @@ import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { listed } from '../../kernel/database/listed';
+import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
 import type { Role } from '../../kernel/http/principal';
+import { canonicalText } from '../../kernel/http/text';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
 import { tokenVoidingEvents } from './contracts/get-void-tokens';
@@ -25,6 +28,16 @@ export interface NewAccount {
   readonly passwordHash: string | null;
   readonly roles?: Role[];
 }
+
+/** Newest first. */
+export const accountOrder = new ListOrder(
+  'users',
+  [
+    ['u.created_at', 'instant'],
+    ['u.id', 'uuid'],
+  ],
+  'desc',
+);
 
 /** Accounts: rows, changed together with the event that says so. No event carries a name or an e-mail address. */
 @Injectable()
@@ -49,18 +62,11 @@ export class Accounts {
     return this.users.existsBy({ id, passwordHash: Not(IsNull()) });
   }
 
-  /** Newest first, `limit` of them behind the one with id `after`. */
-  list(limit: number, after?: string): Promise<User[]> {
-    const query = this.users
-      .createQueryBuilder('u')
-      .orderBy('u.createdAt', 'DESC')
-      .addOrderBy('u.id', 'DESC')
-      .limit(limit);
-    if (after)
-      query.where('(u.createdAt, u.id) < (select a.created_at, a.id from users.users a where a.id = :after)', {
-        after,
-      });
-    return query.getMany();
+  /** Newest first, `limit` of them behind the sort values `after`. */
+  list(limit: number, after: SortValues | null): Promise<Listed<User>[]> {
+    const query = this.users.createQueryBuilder('u').addSelect(accountOrder.sortValues, 'cursor');
+    query.where(accountOrder.beyond(':after'), { after });
+    return listed(query.orderBy('u.createdAt', 'DESC').addOrderBy('u.id', 'DESC').limit(limit));
   }
 
   /** Accounts whose tokens ended within the last `seconds`, as the database's clock has it. */
@@ -71,7 +77,7 @@ export class Accounts {
       .getMany();
   }
 
-  /** @returns `created`: false for a repeat of the same request. @throws DomainError `email-taken` */
+  /** Of several spellings of one address, one opens an account. @returns `created`: false for a repeat of the same request. @throws DomainError `email-taken` */
   async register({
     email,
     name,
@@ -81,7 +87,15 @@ export class Accounts {
     const id = currentContext().nextId('user');
     try {
       await this.events.transaction(async (manager) => {
-        await manager.insert(User, { id, email, name, passwordHash, roles, status: 'active', version: 1 });
+        await manager.insert(User, {
+          id,
+          email: canonicalText(email),
+          name,
+          passwordHash,
+          roles,
+          status: 'active',
+          version: 1,
+        });
         return { result: id, announce: [announce({ type: 'user.registered', userId: id, roles })] };
       });
     } catch (error) {
@@ -160,8 +174,16 @@ export class Accounts {
     return this.users.createQueryBuilder('u').where(`'admin' = any(u.roles)`).getExists();
   }
 
-  findByEmail(email: string): Promise<User | null> {
-    return this.users.createQueryBuilder('u').where('lower(u.email) = lower(:email)', { email }).getOne();
+  /** Also with its `passwordHash`, which is left out otherwise. */
+  findByEmail(email: string, withPassword = false): Promise<User | null> {
+    const query = this.users.createQueryBuilder('u');
+    if (withPassword) query.addSelect('u.passwordHash');
+    // An earlier release may have opened accounts for two spellings of one address. Then each has its own.
+    return query
+      .where('lower(u.email) in (lower(:typed), lower(:email))', { typed: email, email: canonicalText(email) })
+      .orderBy('lower(u.email) = lower(:typed)', 'DESC')
+      .limit(1)
+      .getOne();
   }
 
   private change(

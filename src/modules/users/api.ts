@@ -1,4 +1,5 @@
 import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, IsString, Length, MaxLength } from 'class-validator';
+import { Verbatim } from '../../kernel/http/text';
 import { erased } from '../../kernel/personal-data/sealed';
 import type { User } from './user.entity';
 
@@ -31,12 +32,14 @@ export class ChangePasswordRequest {
   /** @example 'correct horse battery staple' */
   @IsString()
   @Length(1, 200)
+  @Verbatim()
   currentPassword!: string;
 
   /** 10 to 200 characters, not easy to guess.
    * @example 'seven purple otters juggle' */
   @IsString()
   @Length(10, 200)
+  @Verbatim()
   newPassword!: string;
 }
 

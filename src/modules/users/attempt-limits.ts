@@ -5,6 +5,7 @@ import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 import { Config } from '../../config/config';
 import { Database } from '../../kernel/database/database';
 import { ProblemError } from '../../kernel/http/problem';
+import { canonicalText } from '../../kernel/http/text';
 
 /** Requests for a password code per hour, which send mail to somebody else's address. */
 const codesPerAccount = 5;
@@ -95,7 +96,7 @@ async function consumeOne(limiter: RateLimiterPostgres, key: string, message: st
 
 /** Hashed, since what is typed as an e-mail address is personal, or is a password. */
 function accountKey(email: string): string {
-  return createHash('sha256').update(email.toLowerCase()).digest('base64url');
+  return createHash('sha256').update(canonicalText(email).toLowerCase()).digest('base64url');
 }
 
 /** An IPv4 address, or the /64 network of an IPv6 address: a household or a server has as many addresses as it likes. */

@@ -41,7 +41,7 @@ export class Passwords {
   assertStrong(password: string, { email, name }: PersonalWords): void {
     this.estimator ??= new ZxcvbnFactory({ dictionary, graphs: adjacencyGraphs });
     const words = [email ?? '', email?.split('@')[0] ?? '', name].filter((word) => word.length > 2);
-    const { score } = this.estimator.check(password.slice(0, estimatedCharacters), words);
+    const { score } = this.estimator.check(prepared(password).slice(0, estimatedCharacters), words);
     const isOwnEmail = password.trim().toLowerCase() === email?.toLowerCase();
     if (score >= requiredScore && !isOwnEmail) return;
     const message =
@@ -53,13 +53,15 @@ export class Passwords {
 
   /** @throws OverloadError */
   hash(password: string): Promise<string> {
-    return this.inTurn(() => hash(password, argon2id));
+    return this.inTurn(() => hash(prepared(password), argon2id));
   }
 
-  /** Only within {@link inTurn}. */
+  /** Only within {@link inTurn}. A password of an earlier release was hashed as it was typed, and still matches as that. */
   async matches(passwordHash: string | null | undefined, password: string): Promise<boolean> {
-    const matches = await verify(passwordHash ?? decoy, password);
-    return matches && passwordHash != null;
+    for (const form of new Set([prepared(password), password])) {
+      if ((await verify(passwordHash ?? decoy, form)) && passwordHash != null) return true;
+    }
+    return false;
   }
 
   /** Runs `work` when one of the places for hashing is free. @throws OverloadError when too many wait for one */
@@ -71,6 +73,11 @@ export class Passwords {
       throw new OverloadError('Too many passwords are being checked at the moment. Try again shortly.');
     }
   }
+}
+
+/** One spelling for what looks the same on different keyboards, as RFC 8265 has it (OpaqueString): never trimmed. */
+function prepared(password: string): string {
+  return password.replace(/\p{Zs}/gu, ' ').normalize('NFC');
 }
 
 /** 96 random bits as 16 letters, digits, - and _. */

@@ -1,6 +1,4 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
 import { DomainError } from '../../kernel/domain-error';
 import { ProblemError } from '../../kernel/http/problem';
 import { Accounts } from './accounts';
@@ -8,7 +6,7 @@ import { AttemptLimits } from './attempt-limits';
 import { Mailer } from './mailer';
 import { OneTimeCodes, type OneTimeCode } from './one-time-codes';
 import { Passwords, randomPassword } from './passwords';
-import { User } from './user.entity';
+import type { User } from './user.entity';
 
 /** Everything that a password or a one-time code opens. */
 @Injectable()
@@ -16,7 +14,6 @@ export class SignIn {
   private readonly logger = new Logger('SignIn');
 
   constructor(
-    @InjectRepository(User) private readonly users: Repository<User>,
     private readonly accounts: Accounts,
     private readonly passwords: Passwords,
     private readonly limits: AttemptLimits,
@@ -31,7 +28,7 @@ export class SignIn {
   verify(email: string, password: string, address: string): Promise<User | undefined> {
     return this.passwords.inTurn(async () => {
       await this.limits.attempt(email, address);
-      const user = await this.withPassword(email);
+      const user = await this.accounts.findByEmail(email, true);
       const matches = await this.passwords.matches(user?.passwordHash, password);
       if (user && matches && user.status === 'active') {
         await this.limits.succeeded(email, address);
@@ -108,13 +105,8 @@ export class SignIn {
 
   /** True when this is the account's password; for settings, not for clients: it does not count as an attempt. */
   async isPasswordOf(email: string, password: string): Promise<boolean> {
-    const user = await this.withPassword(email);
+    const user = await this.accounts.findByEmail(email, true);
     return this.passwords.inTurn(() => this.passwords.matches(user?.passwordHash, password));
-  }
-
-  private withPassword(email: string): Promise<User | null> {
-    const query = this.users.createQueryBuilder('u').addSelect('u.passwordHash');
-    return query.where('lower(u.email) = lower(:email)', { email }).getOne();
   }
 }
 

@@ -16,9 +16,9 @@ import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { AnswerNotKept, IdempotencyKeyIgnored } from '../../kernel/http/idempotency';
-import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
+import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { CurrentPrincipal, type Principal, Roles } from '../../kernel/http/principal';
-import { Accounts } from './accounts';
+import { accountOrder, Accounts } from './accounts';
 import {
   AssignRolesRequest,
   ChangePasswordRequest,
@@ -99,9 +99,8 @@ export class UsersController {
   @ApiPage(UserResponse)
   @ApiProblems(400, 403)
   async listUsers(@Query() { limit, after }: PageQuery): Promise<Page<UserResponse>> {
-    const id = readCursor(after, 'uuid');
-    const users = await this.accounts.list(limit + 1, id);
-    return pageOf(users.map(userResponse), limit, (user) => user.id);
+    const users = await this.accounts.list(limit + 1, accountOrder.decode(after));
+    return pageOf(users, limit, accountOrder, userResponse);
   }
 
   /** One account (admin) */

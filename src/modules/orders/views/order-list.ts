@@ -1,6 +1,7 @@
 import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
+import { type Listed, ListOrder, type SortKey, type SortValues } from '../../../kernel/http/list-order';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { type By, type OrderStatus, orderStatuses } from '../domain/order';
@@ -79,45 +80,56 @@ export interface OrderFilter {
   readonly reference?: string;
   readonly createdFrom?: Date;
   readonly createdTo?: Date;
+  readonly currency?: string;
   readonly minTotalMinor?: number;
   readonly maxTotalMinor?: number;
 }
 
-/** `limit` orders behind the one with id `after`; a customer's own only. */
-export class ListOrders extends Query<OrderSummary[]> {
+/** `limit` orders behind the sort values `after`; a customer's own only. */
+export class ListOrders extends Query<Listed<OrderSummary>[]> {
   constructor(
     readonly by: By,
     readonly filter: OrderFilter,
     readonly sort: OrderSort,
     readonly limit: number,
-    readonly after?: string,
+    readonly after: SortValues | null = null,
   ) {
     super();
   }
 }
 
 /** The closed list of what can be sorted by: nothing of the caller's gets into the SQL. */
-const sortColumns = { createdAt: 'created_at', orderedAt: 'ordered_at', total: 'total_minor' } as const;
+const sortKeys = {
+  createdAt: [['v.created_at', 'instant']],
+  orderedAt: [['v.ordered_at', 'instant']],
+  // amounts in different currencies have no order
+  total: [
+    ['v.currency', 'text'],
+    ['v.total_minor', 'bigint'],
+  ],
+} as const satisfies Record<string, readonly SortKey[]>;
+
+export function orderBy(sort: OrderSort): ListOrder {
+  const keys = sortKeys[sort.replace('-', '') as keyof typeof sortKeys];
+  return new ListOrder(`orders ${sort}`, [...keys, ['v.id', 'uuid']], sort.startsWith('-') ? 'desc' : 'asc');
+}
 
 @QueryHandler(ListOrders)
 export class ListOrdersHandler implements IQueryHandler<ListOrders> {
   constructor(private readonly database: Database) {}
 
-  async execute({ by, filter, sort, limit, after }: ListOrders): Promise<OrderSummary[]> {
-    const descending = sort.startsWith('-');
-    const column = sortColumns[sort.replace('-', '') as keyof typeof sortColumns];
-    const [order, beyond] = descending ? ['desc', '<'] : ['asc', '>'];
-    const { rows } = await this.database.pool.query<OrderSummary>(
-      `select ${summary} from orders.orders_view v
+  async execute({ by, filter, sort, limit, after }: ListOrders): Promise<Listed<OrderSummary>[]> {
+    const order = orderBy(sort);
+    const { rows } = await this.database.pool.query<Listed<OrderSummary>>(
+      `select ${summary}, ${order.cursor} from orders.orders_view v
        where ($1::uuid is null or v.customer_id = $1)
          and ($2::text is null or v.status = $2)
          and ($3::text is null or v.reference = $3)
          and ($4::timestamptz is null or v.created_at >= $4) and ($5::timestamptz is null or v.created_at < $5)
          and ($6::bigint is null or v.total_minor >= $6) and ($7::bigint is null or v.total_minor <= $7)
-         and ($8::uuid is null or (v.${column}, v.id) ${beyond} (
-           select a.${column}, a.id from orders.orders_view a
-           where a.id = $8 and ($1::uuid is null or a.customer_id = $1)))
-       order by v.${column} ${order}, v.id ${order} limit $9`,
+         and ($8::text is null or v.currency = $8)
+         and ${order.beyond('$9')}
+       order by ${order.by} limit $10`,
       [
         by.staff ? (filter.customerId ?? null) : by.userId,
         filter.status ?? null,
@@ -126,7 +138,8 @@ export class ListOrdersHandler implements IQueryHandler<ListOrders> {
         filter.createdTo ?? null,
         filter.minTotalMinor ?? null,
         filter.maxTotalMinor ?? null,
-        after ?? null,
+        filter.currency ?? null,
+        after,
         limit,
       ],
     );

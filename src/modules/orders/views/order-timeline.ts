@@ -2,6 +2,7 @@ import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import type { PoolClient } from 'pg';
 import { Database } from '../../../kernel/database/database';
 import type { StoredEvent } from '../../../kernel/event-store/event';
+import { type Listed, ListOrder, type SortValues } from '../../../kernel/http/list-order';
 import { sagaEventTypes } from '../../../kernel/sagas/saga-stream';
 import { type Projection, ProjectionOf } from '../../../kernel/subscriptions/projection';
 import { type By, orderEventTypes, unknownOrder } from '../domain/order';
@@ -88,18 +89,21 @@ export class TimelineEntry {
   data!: Record<string, unknown>;
 }
 
+/** Oldest first. */
+export const timelineOrder = new ListOrder('timeline', [['timeline.position', 'bigint']]);
+
 /**
- * Oldest first, after position `after`. Customers see what happened to their order; which steps the system took for that,
+ * Oldest first, behind the sort values `after`. Customers see what happened to their order; which steps the system took for that,
  * who of the staff acted, and what only accounting needs is for staff.
  *
  * @throws DomainError `order-unknown`, also for somebody else's order
  */
-export class GetTimeline extends Query<TimelineEntry[]> {
+export class GetTimeline extends Query<Listed<TimelineEntry>[]> {
   constructor(
     readonly orderId: string,
     readonly by: By,
     readonly limit: number,
-    readonly after = 0,
+    readonly after: SortValues | null = null,
   ) {
     super();
   }
@@ -109,16 +113,17 @@ export class GetTimeline extends Query<TimelineEntry[]> {
 export class GetTimelineHandler implements IQueryHandler<GetTimeline> {
   constructor(private readonly database: Database) {}
 
-  async execute({ orderId, by, limit, after }: GetTimeline): Promise<TimelineEntry[]> {
+  async execute({ orderId, by, limit, after }: GetTimeline): Promise<Listed<TimelineEntry>[]> {
     const order = await this.database.pool.query(
       'select 1 from orders.orders_view where id = $1 and ($2::uuid is null or customer_id = $2)',
       [orderId, by.staff ? null : by.userId],
     );
     if (order.rowCount === 0) throw unknownOrder();
-    const { rows } = await this.database.pool.query<TimelineEntry>(
-      `select position::float8 as position, event_id as "eventId", type, actor, at as at, data
-       from orders.timeline where order_id = $1 and timeline.position > $2 and ($4 or type not like 'saga.%')
-       order by timeline.position limit $3`,
+    const { rows } = await this.database.pool.query<Listed<TimelineEntry>>(
+      `select position::float8 as position, event_id as "eventId", type, actor, at as at, data,
+              ${timelineOrder.cursor}
+       from orders.timeline where order_id = $1 and ${timelineOrder.beyond('$2')} and ($4 or type not like 'saga.%')
+       order by ${timelineOrder.by} limit $3`,
       [orderId, after, limit, by.staff],
     );
     return by.staff ? rows : rows.map((entry) => forCustomer(entry, by.userId));
@@ -128,7 +133,7 @@ export class GetTimelineHandler implements IQueryHandler<GetTimeline> {
 /** Members of events that customers are not shown: the payment provider's own name for a transfer. */
 const staffOnly = new Set(['providerReference']);
 
-function forCustomer(entry: TimelineEntry, userId: string): TimelineEntry {
+function forCustomer(entry: Listed<TimelineEntry>, userId: string): Listed<TimelineEntry> {
   const [kind] = entry.actor.split(':');
   const actor = entry.actor === `user:${userId}` ? entry.actor : kind === 'system' ? 'system' : 'staff';
   const data = Object.fromEntries(Object.entries(entry.data).filter(([name]) => !staffOnly.has(name)));
