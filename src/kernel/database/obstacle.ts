@@ -11,7 +11,7 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/^3D000$/, 'Create it with CREATE DATABASE, or correct its name in $.'],
   [/^42501$/, 'Set DATABASE_OWNER_URL to the role that owns the tables: it migrates and grants the rights.'],
   [/^25006$/, 'It is a standby or was set to read-only: name the primary in $, or end the read-only mode.'],
-  [/^53300$/, 'End other sessions or raise max_connections: one process of Orderloom needs up to 35.'],
+  [/^53300$/, 'End other sessions or raise max_connections: one process of Orderloom needs up to 37.'],
   [/^53/, 'Give the server more room.'],
   [/^57P0/, 'The server is starting or stopping: try again in a moment.'],
   [/^55P03$|^40P01$/, 'Another session keeps what has to be migrated: end its transaction and start again.'],
