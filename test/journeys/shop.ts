@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
+import { eventually } from '../kernel/support';
 import { type Answer, Api, type Json } from '../support/api';
 import type { TestApp } from '../support/app';
 
@@ -67,6 +68,21 @@ export async function happened(shop: TestApp, placed: Answer, type: string): Pro
 export async function after(shop: TestApp, placed: Answer, type: string): Promise<void> {
   await happened(shop, placed, type);
   await shop.app.get(Subscriptions, { strict: false }).idle();
+}
+
+/** Does `work` while nobody runs the subscription; what it is for comes after. */
+export async function whilePaused<T>(shop: TestApp, subscription: string, work: () => Promise<T>): Promise<T> {
+  const path = `/v1/operations/subscriptions/${subscription}`;
+  await shop.admin.post(`${path}/pause`);
+  await eventually(async () => {
+    const rows = await query(shop, 'select owner from subscriptions.checkpoints where name = $1', [subscription]);
+    return rows.every(({ owner }) => owner === null);
+  });
+  try {
+    return await work();
+  } finally {
+    await shop.admin.post(`${path}/resume`);
+  }
 }
 
 let accounts = 0;

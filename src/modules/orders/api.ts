@@ -43,7 +43,7 @@ export class LineRequest {
   @Max(1_000_000)
   quantity!: number;
 
-  /** Instead of the catalogue's price (staff). */
+  /** Instead of the catalogue's price (staff), for this quantity: if a customer changes it, the catalogue's price holds. */
   @IsOptional()
   @Nested(() => Money)
   unitPrice?: Money;
@@ -109,6 +109,12 @@ export class CreateOrderRequest {
   @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
   paymentMethod?: string;
 
+  /** The total that the customer was shown. If it is not the total now, the response is 409 `price-changed`, with the new
+   * `total` and the `lines`, and nothing is created. */
+  @IsOptional()
+  @Nested(() => Money)
+  expectedTotal?: Money;
+
   /** true: place it at once, as POST …/submit would.
    * @example true */
   @ApiPropertyOptional()
@@ -173,6 +179,12 @@ export class SubmitOrderRequest {
   @IsOptional()
   @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
   paymentMethod?: string;
+
+  /** The total that the customer was shown. If it is not the total now, the response is 409 `price-changed`, with the new
+   * `total` and the `lines`, and nothing is placed. */
+  @IsOptional()
+  @Nested(() => Money)
+  expectedTotal?: Money;
 }
 
 export class CancelOrderRequest {

@@ -49,7 +49,7 @@ import { SimulateOrder, type Wish } from './features/simulate';
 import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
 import type { OrderVersion } from './order-streams';
-import { GetOrder, OrderDetails } from './views/order-details';
+import { GetOrder, OrderDetails, withPriceChanges } from './views/order-details';
 import { ListOrders, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry } from './views/order-timeline';
 
@@ -95,11 +95,12 @@ export class OrdersController {
       reference,
       shippingAddress,
       paymentMethod,
+      expectedTotal,
     } = body;
     assertStaffFields(me, body);
     const customer = guest ? { guest } : { userId: customerId ?? me.userId };
     const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
-    const created = await this.commands.execute(new CreateOrder(order, submit));
+    const created = await this.commands.execute(new CreateOrder(order, submit, expectedTotal));
     const { orderId } = created;
     if (submit) await this.placed(orderId, prefer, reply);
     void reply.header('Location', `/v1/orders/${orderId}`);
@@ -133,7 +134,7 @@ export class OrdersController {
     return this.queries.execute(new GetOrder(id, by(me), past));
   }
 
-  /** Add a line to a draft */
+  /** Add a line to a draft; all its lines take the current prices */
   @Post(':id/lines')
   @IdempotencyKeyRequired()
   @ApiIfMatch()
@@ -149,7 +150,7 @@ export class OrdersController {
     return this.show(changed, me);
   }
 
-  /** Change the quantity of a draft's line */
+  /** Change the quantity of a draft's line; all its lines take the current prices */
   @Patch(':id/lines/:lineId')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412, 422)
@@ -164,7 +165,7 @@ export class OrdersController {
     return this.show(changed, me);
   }
 
-  /** Remove a line from a draft */
+  /** Remove a line from a draft; the others take the current prices */
   @Delete(':id/lines/:lineId')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412)
@@ -192,7 +193,7 @@ export class OrdersController {
     return this.show(changed, me);
   }
 
-  /** Place a draft: reserve the goods, take the money, book the parcel */
+  /** Place a draft at the current prices: reserve the goods, take the money, book the parcel */
   @Post(':id/submit')
   @HttpCode(202)
   @IdempotencyKeyRequired()
@@ -203,11 +204,11 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch() version: number | undefined,
-    @Body() { paymentMethod }: SubmitOrderRequest,
+    @Body() { paymentMethod, expectedTotal }: SubmitOrderRequest,
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
-    const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, version));
+    const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, expectedTotal, version));
     await this.placed(id, prefer, reply);
     return this.show(changed, me);
   }
@@ -295,9 +296,10 @@ export class OrdersController {
   }
 
   /** The order as the command left it or later, also while its view is paused or late. */
-  private async show({ orderId, version }: OrderVersion, me: Principal): Promise<OrderDetails> {
+  private async show({ orderId, version, pricesChanged }: OrderVersion, me: Principal): Promise<OrderDetails> {
     await this.subscriptions.readYourWrites();
-    return this.queries.execute(new GetOrder(orderId, by(me), undefined, version));
+    const order = await this.queries.execute(new GetOrder(orderId, by(me), undefined, version));
+    return withPriceChanges(order, pricesChanged);
   }
 }
 

@@ -11,7 +11,8 @@ import { ProcessPayment, RefundPayment } from '../../payments/contracts/process-
 import { ReleaseInventory, ReserveInventory } from '../../products/contracts/reserve-inventory';
 import { CancelShipment, CreateShipment } from '../../shipping/contracts/create-shipment';
 import { OrderSubmitted } from '../contracts/order-events';
-import { type Address, type Line, totalMinor } from '../domain/order';
+import { type Line, totalMinor } from '../domain/lines';
+import type { Address } from '../domain/order';
 import { OrderStreams } from '../order-streams';
 
 /** What it takes to carry an order out, as it stood when it was submitted. */

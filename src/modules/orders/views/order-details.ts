@@ -26,13 +26,13 @@ import {
   type By,
   type Cancellation,
   type Guest,
-  type Line,
   type OrderEvent,
   orderEventTypes,
   type OrderStatus,
-  totalMinor,
   unknownOrder,
 } from '../domain/order';
+import { type Line, repriced, totalMinor } from '../domain/lines';
+import type { PricesChanged } from '../order-streams';
 import { OrderSummary } from './order-list';
 
 /** Row of `orders.orders_view`. */
@@ -120,6 +120,8 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
           row,
           row.lines.filter((line) => line.lineId !== event.lineId),
         );
+      case 'order.prices-changed':
+        return withLines({ ...row, currency: event.currency }, repriced(row.lines, event.prices));
       case 'order.shipping-address-set':
         return { ...row, shipping_address: event.address };
       case 'order.submitted':
@@ -222,6 +224,16 @@ export class OrderAddress {
   countryCode!: string;
 }
 
+/** The price of a line of a draft has moved since it was last shown. */
+export class PriceChange {
+  lineId!: string;
+  productId!: string;
+  /** @example 'TEA-EG-100' */
+  sku!: string;
+  from!: Money;
+  to!: Money;
+}
+
 export class OrderDetails extends OrderSummary {
   lines!: OrderLine[];
 
@@ -240,6 +252,23 @@ export class OrderDetails extends OrderSummary {
 
   /** What can be done with it now. */
   allowedActions!: string[];
+
+  /** In the response to a change of a draft's lines or its submission: the lines whose price moved, if any did. */
+  priceChanged?: PriceChange[];
+}
+
+/** What the change that led to this order did to its prices. */
+export function withPriceChanges(order: OrderDetails, changed: PricesChanged | undefined): OrderDetails {
+  if (!changed) return order;
+  const { prices, currency, previousCurrency } = changed;
+  const moves = new Map(prices.map((move) => [move.lineId, move]));
+  order.priceChanged = order.lines.flatMap(({ lineId, productId, sku }) => {
+    const move = moves.get(lineId);
+    if (!move) return [];
+    const from = { amountMinor: move.previousMinor, currency: previousCurrency };
+    return [{ lineId, productId, sku, from, to: { amountMinor: move.unitPriceMinor, currency } }];
+  });
+  return order;
 }
 
 function details(row: OrderRow): OrderDetails {
