@@ -3,7 +3,7 @@ import { DomainError } from '../../src/kernel/domain-error';
 import { GetOrderHandler } from '../../src/modules/orders/views/order-details';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
-import { account, anOrder, expectBooksInOrder, moneyOf, order, stockOf, story, tea, waiting } from './shop';
+import { account, anOrder, expectBooksInOrder, fullStory, moneyOf, order, stockOf, story, tea, waiting } from './shop';
 
 describe('the prices of a draft', () => {
   let shop: TestApp;
@@ -180,6 +180,35 @@ describe('the prices of a draft', () => {
       expect((await ada.patch(`${path}/lines/${lineId}`, { quantity: 5 })).status).toBe(200);
       expect((await ada.post(`${path}/submit`, {}, waiting)).body).toMatchObject({ status: 'fulfilling' });
       expect(await stockOf(shop, productId)).toEqual({ onHand: 5, reserved: 5, available: 0 });
+    });
+  });
+
+  describe('of nothing', () => {
+    it.each([undefined, 'sandbox_declined'])('are not asked for (payment method: %s)', async (paymentMethod) => {
+      const productId = await product(0);
+      const placed = await order(ada, { lines: [{ productId, quantity: 2 }], paymentMethod }, waiting);
+      expect(placed.body).toMatchObject({ status: 'fulfilling', paymentStatus: 'none', total: eur(0) });
+      expect((await shop.admin.get(`/v1/payments?orderId=${placed.body['id']}`)).body['data']).toEqual([]);
+      expect(await stockOf(shop, productId)).toMatchObject({ reserved: 2 });
+      for (const action of ['dispatch', 'deliver']) {
+        await shop.admin.post(`/v1/shipments/${placed.body['shipmentId']}/${action}`);
+      }
+      await shop.settled();
+      expect((await ada.get(`/v1/orders/${placed.body['id']}`)).body).toMatchObject({ status: 'completed' });
+    });
+
+    it('leave an order that can be cancelled like any other', async () => {
+      const productId = await product(0);
+      const placed = await order(ada, { lines: [{ productId, quantity: 2 }], paymentMethod: undefined }, waiting);
+      await ada.post(`/v1/orders/${placed.body['id']}/cancel`);
+      await shop.settled();
+      expect((await ada.get(`/v1/orders/${placed.body['id']}`)).body).toMatchObject({
+        status: 'cancelled',
+        paymentStatus: 'none',
+        fulfilmentStatus: 'cancelled',
+      });
+      expect(await stockOf(shop, productId)).toEqual({ onHand: 20, reserved: 0, available: 20 });
+      expect(await fullStory(shop, placed.body['id'] as string)).toContain('saga.compensated');
     });
   });
 

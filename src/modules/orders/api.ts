@@ -102,7 +102,7 @@ export class CreateOrderRequest {
   @Nested(() => AddressRequest)
   shippingAddress?: AddressRequest;
 
-  /** The provider's token. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
+  /** The provider's token; not needed for a total of 0. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
    * and sandbox_insufficient_funds.
    * @example 'sandbox_ok' */
   @IsOptional()
@@ -174,7 +174,7 @@ export class ChangeLineRequest {
 }
 
 export class SubmitOrderRequest {
-  /** Default: what the order was created with.
+  /** Default: what the order was created with. Not needed for a total of 0.
    * @example 'sandbox_ok' */
   @IsOptional()
   @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })

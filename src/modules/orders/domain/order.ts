@@ -90,7 +90,8 @@ export type OrderEvent =
       OrderFact & { currency: string; previousCurrency: string; prices: readonly PriceMove[] }
     >
   | EventOf<'order.shipping-address-set', OrderFact & { address: Sealed<Address> }>
-  | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod: string }>
+  /** `paymentMethod` may be missing if nothing is to be paid. */
+  | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod?: string }>
   | EventOf<'order.reserved', OrderFact>
   | EventOf<'order.paid', OrderFact & { paymentId: string }>
   | EventOf<'order.fulfilling', OrderFact & { shipmentId: string }>
@@ -335,7 +336,7 @@ function place(order: Draft, { paymentMethod: method, offers, expectedTotal }: P
   assertExpected(expectedTotal, order, now);
   const total = totalMinor(now.lines);
   const paymentMethod = method ?? order.paymentMethod;
-  if (paymentMethod === undefined) {
+  if (paymentMethod === undefined && total > 0) {
     throw wrongState(order, 'payment-method-missing', 'Say how it is paid: give paymentMethod.');
   }
   return [

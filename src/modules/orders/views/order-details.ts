@@ -125,7 +125,7 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
       case 'order.shipping-address-set':
         return { ...row, shipping_address: event.address };
       case 'order.submitted':
-        return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod };
+        return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod ?? null };
       case 'order.reserved':
         return { ...row, status: 'reserved', fulfilment_status: 'reserved' };
       case 'order.paid':
