@@ -7,7 +7,8 @@ import { PageQuery } from '../../kernel/http/page';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
-  /** @example 'TEA-EG-100' */
+  /** Unique among active and archived products; case and blanks make no difference.
+   * @example 'TEA-EG-100' */
   @Length(1, 64)
   sku!: string;
 
@@ -48,7 +49,7 @@ export class ListProductsQuery extends PageQuery {
   @Length(1, 200)
   text?: string;
 
-  /** Exactly this sku. */
+  /** This sku, in any case. */
   @IsOptional()
   @IsString()
   @Length(1, 64)

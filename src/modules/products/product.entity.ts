@@ -10,6 +10,10 @@ export class Product {
   @Column('text')
   sku!: string;
 
+  /** See sku-key.ts; null for a product from before this rule whose key another one holds. */
+  @Column('text', { name: 'sku_key', nullable: true })
+  skuKey!: string | null;
+
   @Column('text')
   name!: string;
 

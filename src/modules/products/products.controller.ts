@@ -49,7 +49,7 @@ export class ProductsController {
     return productResponse(await this.catalogue.get(id));
   }
 
-  /** Add a product (staff) */
+  /** Add a product (staff); 409 `sku-taken` names the `product` that has the SKU, active or archived */
   @Post()
   @Roles('staff')
   @IdempotencyKeyRequired()
@@ -75,7 +75,7 @@ export class ProductsController {
     return productResponse(await this.catalogue.change(id, change, version));
   }
 
-  /** Take a product off the catalogue (staff); it is archived, not forgotten */
+  /** Take a product off the catalogue (staff); it is archived, keeps its SKU, and can be restored */
   @Delete(':id')
   @HttpCode(204)
   @Roles('staff')
@@ -84,6 +84,20 @@ export class ProductsController {
   @ApiProblems(400, 401, 403, 404, 412, 428)
   async archiveProduct(@Param('id', ParseUUIDPipe) id: string, @IfMatch('required') version: number): Promise<void> {
     await this.catalogue.archive(id, version);
+  }
+
+  /** Put an archived product back into the catalogue (staff) */
+  @Post(':id/restore')
+  @HttpCode(200)
+  @Roles('staff')
+  @ApiIfMatch()
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404, 412, 422)
+  async restoreProduct(
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+  ): Promise<ProductResponse> {
+    return productResponse(await this.catalogue.restore(id, version));
   }
 
   /** How many there are (staff) */
