@@ -18,7 +18,7 @@ import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiSecurit
 import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { ApiIfMatch, assertCurrent, type EntityTag, IfMatchTag } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
 import { CurrentPrincipal, isStaff, type Principal } from '../../kernel/http/principal';
@@ -142,10 +142,11 @@ export class OrdersController {
   async addLine(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() line: LineRequest,
   ): Promise<OrderDetails> {
     assertStaffFields(me, { lines: [line] });
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new AddLine(id, by(me), line, version));
     return this.show(changed, me);
   }
@@ -158,9 +159,10 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @Param('lineId', ParseUUIDPipe) lineId: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { quantity }: ChangeLineRequest,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, quantity, version));
     return this.show(changed, me);
   }
@@ -173,8 +175,9 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @Param('lineId', ParseUUIDPipe) lineId: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, undefined, version));
     return this.show(changed, me);
   }
@@ -186,9 +189,10 @@ export class OrdersController {
   async setShippingAddress(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() address: AddressRequest,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
     return this.show(changed, me);
   }
@@ -203,11 +207,12 @@ export class OrdersController {
   async submitOrder(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { paymentMethod, expectedTotal }: SubmitOrderRequest,
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, expectedTotal, version));
     await this.placed(id, prefer, reply);
     return this.show(changed, me);
@@ -222,10 +227,11 @@ export class OrdersController {
   async cancelOrder(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { reason }: CancelOrderRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
     return this.show(changed, me);
@@ -293,6 +299,16 @@ export class OrdersController {
     if (seconds === 0) return;
     await this.commands.execute(new AwaitFulfilment(orderId, Math.min(seconds, 60) * 1000));
     void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
+  }
+
+  /**
+   * The version that a command has to find. That the payment and the shipment are as the client saw them is checked here:
+   * they are not the order's own, and no command changes them.
+   */
+  private async versionFor(id: string, me: Principal, seen: EntityTag | undefined): Promise<number | undefined> {
+    if (!seen) return undefined;
+    assertCurrent(seen, await this.queries.execute(new GetOrder(id, by(me))));
+    return seen.version;
   }
 
   /** The order as the command left it or later, also while its view is paused or late. */

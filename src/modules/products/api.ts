@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
 import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import { tagged } from '../../kernel/http/conditional';
 import { Money } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
@@ -117,7 +118,7 @@ export class ProductResponse {
   /** On hand and not reserved. */
   available!: number;
 
-  /** Goes up with every change of the product; the ETag. */
+  /** Goes up with every change of the product, except its stock; the ETag. */
   version!: number;
 }
 
@@ -134,6 +135,9 @@ export class StockResponse {
 
   /** `onHand - reserved` */
   available!: number;
+
+  /** Goes up with every change of the stock. The ETag is made of it; that of the product is another. */
+  version!: number;
 }
 
 export class StockMovementResponse {
@@ -151,6 +155,11 @@ export class StockMovementResponse {
   reason!: string | null;
 
   at!: Date;
+}
+
+export function stockResponse(product: Product): StockResponse {
+  const { id: productId, sku, onHand, reserved, available, stockVersion: version } = product;
+  return tagged({ productId, sku, onHand, reserved, available, version }, 'stock');
 }
 
 export function productResponse(product: Product): ProductResponse {

@@ -42,6 +42,10 @@ export class Product {
   @Column('integer')
   version!: number;
 
+  /** Goes up with every change of the counters. */
+  @Column({ type: 'integer', name: 'stock_version', update: false, insert: false })
+  stockVersion!: number;
+
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;
 }

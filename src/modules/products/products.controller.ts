@@ -4,7 +4,7 @@ import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { currentContext } from '../../kernel/context';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { ApiIfMatch, type EntityTag, IfMatch, IfMatchTag, versionIn } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ApiPage, type Page, pageOf, PageQuery, readCursor } from '../../kernel/http/page';
 import { Public, Roles } from '../../kernel/http/principal';
@@ -16,6 +16,7 @@ import {
   productResponse,
   StockMovementResponse,
   StockResponse,
+  stockResponse,
   UpdateProductRequest,
 } from './api';
 import { Catalogue } from './catalogue';
@@ -100,14 +101,13 @@ export class ProductsController {
     return productResponse(await this.catalogue.restore(id, version));
   }
 
-  /** How many there are (staff) */
+  /** How many there are (staff). Its ETag is the one for stock-adjustments */
   @Get(':id/stock')
   @Roles('staff')
   @ApiSecurity('password')
   @ApiProblems(400, 401, 403, 404)
   async getStock(@Param('id', ParseUUIDPipe) id: string): Promise<StockResponse> {
-    const { sku, onHand, reserved, available } = await this.catalogue.get(id);
-    return { productId: id, sku, onHand, reserved, available };
+    return stockResponse(await this.catalogue.get(id));
   }
 
   /** Goods come in, or are written off (staff) */
@@ -119,10 +119,10 @@ export class ProductsController {
   @ApiProblems(400, 401, 403, 404, 409, 412, 422)
   async adjustStock(
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { delta, reason }: AdjustStockRequest,
   ): Promise<StockResponse> {
-    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, version);
+    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, versionIn(seen, 'stock'));
     return this.getStock(id);
   }
 

@@ -34,7 +34,7 @@ export class Stock {
   /**
    * Adds to what is on hand, or takes away. `id` names the adjustment: a repeat changes nothing.
    *
-   * @returns the new quantity on hand
+   * @param expectedVersion of the stock
    * @throws DomainError `stock-reserved` when less would be left than is reserved
    * @throws DuplicateCommandError when the id names another adjustment
    */
@@ -49,8 +49,8 @@ export class Stock {
         assertSameAdjustment(id, known, { product_id: productId, on_hand_delta: delta, reason });
         return { result: undefined, announce: [] };
       }
-      if (expectedVersion !== undefined && expectedVersion !== product.version) {
-        throw new VersionMismatch(expectedVersion, product.version);
+      if (expectedVersion !== undefined && expectedVersion !== product.stock_version) {
+        throw new VersionMismatch(expectedVersion, product.stock_version);
       }
       const onHand = product.on_hand + delta;
       if (onHand < product.reserved || onHand > 2_147_483_647) {
@@ -60,10 +60,7 @@ export class Stock {
           `${product.on_hand} are on hand and ${product.reserved} of them reserved: ${delta} is not possible.`,
         );
       }
-      await manager.query('update products.products set on_hand = $2, version = version + 1 where id = $1', [
-        productId,
-        onHand,
-      ]);
+      await manager.query('update products.products set on_hand = $2 where id = $1', [productId, onHand]);
       await manager.query(
         `insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference, reason)
          values ($1, 'adjusted', $2, 0, $3, $4)`,
@@ -196,8 +193,8 @@ async function lockInOrder(manager: EntityManager, productIds: readonly string[]
 }
 
 async function lockProduct(manager: EntityManager, id: string) {
-  const [product] = await manager.query<{ sku: string; on_hand: number; reserved: number; version: number }[]>(
-    'select sku, on_hand, reserved, version from products.products where id = $1 for update',
+  const [product] = await manager.query<{ sku: string; on_hand: number; reserved: number; stock_version: number }[]>(
+    'select sku, on_hand, reserved, stock_version from products.products where id = $1 for update',
     [id],
   );
   if (!product) throw new DomainError('not-found', 'product-unknown', `There is no product ${id}.`);

@@ -4,6 +4,7 @@ import { Database } from '../../../kernel/database/database';
 import { DomainError } from '../../../kernel/domain-error';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
 import { EventStore } from '../../../kernel/event-store/event-store';
+import { tagged } from '../../../kernel/http/conditional';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
@@ -272,8 +273,8 @@ export function withPriceChanges(order: OrderDetails, changed: PricesChanged | u
 }
 
 function details(row: OrderRow): OrderDetails {
-  const { currency } = row;
-  return {
+  const { currency, payment_status, fulfilment_status } = row;
+  const order = {
     id: row.id,
     reference: row.reference,
     customerId: row.customer_id,
@@ -305,6 +306,9 @@ function details(row: OrderRow): OrderDetails {
     })),
     allowedActions: [...allowedActions[row.status]],
   };
+  // payment and shipment move on without a new version of the order
+  const untouched = payment_status === 'none' && fulfilment_status === 'none';
+  return untouched ? order : tagged(order, payment_status, fulfilment_status);
 }
 
 /** What it was after its n-th event, or as it was known at an instant. */
