@@ -153,6 +153,15 @@ export async function expectBooksInOrder(shop: TestApp): Promise<void> {
          <> (select reserved from products.products p where p.id = product_id)`,
     ),
   ).toEqual([]);
+  expect(
+    await query(
+      shop,
+      `select p.sku from products.products p
+       left join products.write_offs w on w.product_id = p.id
+         and exists (select from products.reservations r where r.id = w.reservation_id and r.status = 'active')
+       group by p.id having p.withdrawn <> coalesce(sum(w.quantity), 0)`,
+    ),
+  ).toEqual([]);
   // at most one charge an order; kept is what the customer bought, or nothing
   expect(
     await query(

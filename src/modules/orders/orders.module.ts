@@ -12,6 +12,7 @@ import { OrdersController } from './orders.controller';
 import { CancelOrdersOfErased } from './processes/erasure';
 import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
 import { Progress } from './processes/progress';
+import { CancelWithdrawn } from './processes/withdrawal';
 import { GetOrderHandler, OrderDetailsProjection } from './views/order-details';
 import { ListOrdersHandler } from './views/order-list';
 import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timeline';
@@ -34,6 +35,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     AwaitFulfilmentHandler,
     Progress,
     CancelOrdersOfErased,
+    CancelWithdrawn,
     OrderDetailsProjection,
     GetOrderHandler,
     ListOrdersHandler,

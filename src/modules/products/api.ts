@@ -1,6 +1,18 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, Type } from 'class-transformer';
-import { IsBoolean, IsInt, IsOptional, IsString, Length, Max, MaxLength, Min } from 'class-validator';
+import {
+  ArrayMaxSize,
+  ArrayUnique,
+  IsBoolean,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Max,
+  MaxLength,
+  Min,
+} from 'class-validator';
 import { tagged } from '../../kernel/http/conditional';
 import { Money } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
@@ -85,6 +97,12 @@ export class ListProductsQuery extends PageQuery {
   archived?: boolean;
 }
 
+/** Ids are compared with those in the log, which are in small letters. */
+const SmallLetters = () =>
+  Transform(({ value }: { value: unknown }) =>
+    Array.isArray(value) ? value.map((id: unknown) => (typeof id === 'string' ? id.toLowerCase() : id)) : value,
+  );
+
 export class AdjustStockRequest {
   /** How many come in or, negative, go out. */
   // in full: Nest's plugin leaves a member out when one of its decorators has a negative number
@@ -97,6 +115,24 @@ export class AdjustStockRequest {
   /** @example 'delivery from supplier' */
   @Length(1, 500)
   reason!: string;
+
+  /** If it takes goods that are reserved: ids of the orders that lose theirs, one after the other until it is enough. They
+   * are cancelled, with this reason, and until then the goods stay on the books as `withdrawn`. What has been shipped by
+   * then is not taken (`stock.withdrawal-lapsed` in the order's timeline). Without it, the response is 409 `stock-reserved`; `orders` are up to 20 of the `orderCount` orders
+   * that hold the goods. */
+  @ApiPropertyOptional({
+    type: 'array',
+    items: { type: 'string', format: 'uuid' },
+    maxItems: 100,
+    uniqueItems: true,
+    example: [],
+  })
+  @IsOptional()
+  @ArrayMaxSize(100)
+  @ArrayUnique()
+  @IsUUID(undefined, { each: true })
+  @SmallLetters()
+  takeFromOrders: string[] = [];
 }
 
 export class ProductResponse {
@@ -133,6 +169,9 @@ export class StockResponse {
   /** Set aside for orders under way. */
   reserved!: number;
 
+  /** Of what is reserved, how much is written off as soon as its orders are cancelled. */
+  withdrawn!: number;
+
   /** `onHand - reserved` */
   available!: number;
 
@@ -158,8 +197,8 @@ export class StockMovementResponse {
 }
 
 export function stockResponse(product: Product): StockResponse {
-  const { id: productId, sku, onHand, reserved, available, stockVersion: version } = product;
-  return tagged({ productId, sku, onHand, reserved, available, version }, 'stock');
+  const { id: productId, sku, onHand, reserved, withdrawn, available, stockVersion: version } = product;
+  return tagged({ productId, sku, onHand, reserved, withdrawn, available, version }, 'stock');
 }
 
 export function productResponse(product: Product): ProductResponse {

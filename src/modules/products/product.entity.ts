@@ -39,6 +39,10 @@ export class Product {
   @Column({ type: 'integer', update: false, insert: false })
   available!: number;
 
+  /** Of what is reserved: written off once its order is cancelled. */
+  @Column({ type: 'integer', update: false, insert: false })
+  withdrawn!: number;
+
   @Column('integer')
   version!: number;
 

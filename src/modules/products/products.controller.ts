@@ -110,7 +110,7 @@ export class ProductsController {
     return stockResponse(await this.catalogue.get(id));
   }
 
-  /** Goods come in, or are written off (staff) */
+  /** Goods come in, or are written off (staff); takeFromOrders writes off reserved ones, and cancels their orders */
   @Post(':id/stock-adjustments')
   @Roles('staff')
   @IdempotencyKeyRequired()
@@ -120,9 +120,11 @@ export class ProductsController {
   async adjustStock(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatchTag() seen: EntityTag | undefined,
-    @Body() { delta, reason }: AdjustStockRequest,
+    @Body() { delta, reason, takeFromOrders }: AdjustStockRequest,
   ): Promise<StockResponse> {
-    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, versionIn(seen, 'stock'));
+    const expectedVersion = versionIn(seen, 'stock');
+    const options = { expectedVersion, takeFromOrders };
+    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, options);
     return this.getStock(id);
   }
 
