@@ -3,7 +3,19 @@ import { DomainError } from '../../src/kernel/domain-error';
 import { GetOrderHandler } from '../../src/modules/orders/views/order-details';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
-import { account, anOrder, expectBooksInOrder, fullStory, moneyOf, order, stockOf, story, tea, waiting } from './shop';
+import {
+  account,
+  anOrder,
+  expectBooksInOrder,
+  fullStory,
+  moneyOf,
+  order,
+  query,
+  stockOf,
+  story,
+  tea,
+  waiting,
+} from './shop';
 
 describe('the prices of a draft', () => {
   let shop: TestApp;
@@ -160,6 +172,17 @@ describe('the prices of a draft', () => {
     expect((await ada.patch(line, { quantity: 3 })).body).toMatchObject({ total: eur(1250 + 2100) });
     const changed = await ada.patch(line, { quantity: 4 });
     expect(changed.body).toMatchObject({ total: eur(1250 + 4000), priceChanged: [{ from: eur(700), to: eur(1000) }] });
+  });
+
+  it('that are refused leave nothing behind, not even a key for the person who would have got it', async () => {
+    const ordering = await account(shop);
+    const keys = () => query(shop, 'select person from personal_data.keys');
+    const before = await keys();
+    const refused = { status: 409, body: { code: 'unavailable' } };
+    const lines = [{ productId: await product(), quantity: 21 }];
+    expect(await ordering.post('/v1/orders', anOrder({ lines }))).toMatchObject(refused);
+    expect(await shop.admin.post('/v1/orders', anOrder({ lines, guest: { name: 'Grace' } }))).toMatchObject(refused);
+    expect(await keys()).toEqual(before);
   });
 
   describe('with too little in stock', () => {

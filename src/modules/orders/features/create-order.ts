@@ -2,6 +2,7 @@ import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs
 import { currentContext } from '../../../kernel/context';
 import { DomainError } from '../../../kernel/domain-error';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { GetUser } from '../../users/contracts/get-user';
 import { type Address, type Customer, type ExpectedTotal, type Guest, personBehind } from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
@@ -31,6 +32,8 @@ export class CreateOrder extends Command<OrderVersion> {
   }
 }
 
+const unsealed = { person: '', sealed: '', members: [] } satisfies Sealed<Guest & Address>;
+
 @CommandHandler(CreateOrder)
 export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
   constructor(
@@ -52,16 +55,26 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     if ('userId' in who) await this.assertUser(who.userId);
     const offers = await offersFor(this.queries, { status: 'draft', lines: [] }, requested);
     const { lines, currency } = linesOf(orderId, requested, offers);
-    const customer: Customer =
-      'userId' in who
-        ? { kind: 'account', userId: who.userId }
-        : { kind: 'guest', person: await this.personalData.seal(orderId, who.guest) };
+    const content = { orderId, ...rest, currency, lines, orderedAt: orderedAt.toISOString() };
+    const make = (customer: Customer, shippingAddress: Sealed<Address> | undefined) => {
+      return {
+        type: 'create',
+        order: { ...content, customer, shippingAddress },
+        submit,
+        offers,
+        expectedTotal,
+      } as const;
+    };
+    const customerOf = (person: Sealed<Guest>): Customer =>
+      'userId' in who ? { kind: 'account', userId: who.userId } : { kind: 'guest', person };
+    // Sealing makes a key for a person of whom nothing was known. What is refused leaves nothing behind.
+    this.orders.simulate({ status: 'none' }, make(customerOf(unsealed), address && unsealed));
+    const customer = customerOf('guest' in who ? await this.personalData.seal(orderId, who.guest) : unsealed);
     const person = personBehind({ orderId, customer });
-    const shippingAddress = address && (await this.personalData.seal(person, address));
-    const at = orderedAt.toISOString();
-    const created = { orderId, ...rest, customer, shippingAddress, currency, lines, orderedAt: at };
-    const command = { type: 'create', order: created, submit, offers, expectedTotal } as const;
-    const { version } = await this.orders.decide(orderId, command);
+    const { version } = await this.orders.decide(
+      orderId,
+      make(customer, address && (await this.personalData.seal(person, address))),
+    );
     return { orderId, version };
   }
 
