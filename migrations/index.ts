@@ -11,6 +11,9 @@ import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
 import { Payments1790000000012 } from './payments/0001-payments';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
 import { Products1790000000011 } from './products/0001-products';
+import { ProductsSkuKeys1790000000110 } from './products/0002-sku-keys';
+import { ProductsStockVersion1790000000111 } from './products/0003-stock-version';
+import { ProductsWriteOffs1790000000112 } from './products/0004-write-offs';
 import { Sagas1790000000003 } from './sagas/0001-sagas';
 import { Shipping1790000000013 } from './shipping/0001-shipping';
 import { Subscriptions1790000000002 } from './subscriptions/0001-subscriptions';
@@ -46,4 +49,7 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   EventStoreCauses1790000000081,
   OrdersByTotal1790000000091,
   UsersCanonicalEmail1790000000092,
+  ProductsSkuKeys1790000000110,
+  ProductsStockVersion1790000000111,
+  ProductsWriteOffs1790000000112,
 ];

@@ -1,6 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { mergeMap, type Observable } from 'rxjs';
+import { etagOf } from '../kernel/http/conditional';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 
 /** Answers a change only when the views show it, and gives every versioned resource its ETag. */
@@ -12,10 +13,8 @@ export class ResponseInterceptor implements NestInterceptor {
     return next.handle().pipe(
       mergeMap(async (body: unknown) => {
         await this.subscriptions.readYourWrites();
-        const version = (body as { version?: unknown } | null | undefined)?.version;
-        if (typeof version === 'number') {
-          void execution.switchToHttp().getResponse<FastifyReply>().header('ETag', `"${version}"`);
-        }
+        const etag = etagOf(body);
+        if (etag) void execution.switchToHttp().getResponse<FastifyReply>().header('ETag', etag);
         return body;
       }),
     );

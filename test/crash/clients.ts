@@ -173,9 +173,11 @@ export class Clients {
       const { status } = await this.post(`/v1/orders/${id}/lines`, `${reference}/line-${nth}`, line);
       if (status === 201) entry.lines++;
     }
-    const { status } = await this.post(`/v1/orders/${id}/submit`, `${reference}/submit`, {});
+    const { status, body } = await this.post(`/v1/orders/${id}/submit`, `${reference}/submit`, {});
     if (status === 202) this.orders.set(reference, { ...entry, submitted: true });
-    else this.say('a client sees only what it should', `submit ${reference}: ${status}`);
+    // sold out since: it stays a draft
+    else if (status !== 409 || body['code'] !== 'unavailable')
+      this.say('a client sees only what it should', `submit ${reference}: ${status}`);
   }
 
   private async cancel(id: string, reference: string): Promise<void> {

@@ -61,7 +61,7 @@ const statements: Readonly<Record<string, string>> = {
              or event_type ~ '^saga\\.(compensation-started|compensation-completed)$'
              or event_type in ('user.registered', 'product.created')) e
     -- a step whose answer comes from elsewhere asks again when its command was held up by the infrastructure
-    where what !~ '^(order\\.(item-changed|item-removed|shipping-address-set)|saga\\.step-started processPayment)'
+    where what !~ '^(order\\.(item-changed|item-removed|prices-changed|shipping-address-set)|saga\\.step-started processPayment)'
     group by aggregate_type, aggregate_id, what having count(*) > 1`,
 
   'every saga has ended': `
@@ -202,7 +202,8 @@ const statements: Readonly<Record<string, string>> = {
   'a reservation is what its stream says': `
     select format('reservation %s is %s, the log says %s', r.id, r.status, coalesce(e.last, 'nothing')) as detail
     from products.reservations r
-    left join lateral (select event_type as last from event_store.events e where e.aggregate_id = r.id order by version desc limit 1) e on true
+    left join lateral (select event_type as last from event_store.events e
+                       where e.aggregate_id = r.id and event_type not like 'stock.withdraw%' order by version desc limit 1) e on true
     where coalesce(e.last, 'stock.released') <> case r.status when 'active' then 'stock.reserved' else 'stock.' || r.status end`,
 
   'an order has at most one shipment': `
@@ -243,7 +244,7 @@ const story = `
   from (select aggregate_id, max(version) as version,
                bool_or(event_type = 'order.submitted') as submitted, bool_or(event_type = 'order.paid') as paid,
                (array_agg(substr(event_type, 7) order by version desc)
-                filter (where event_type !~ '^order\\.(item-|shipping-|cancellation-)'))[1] as last
+                filter (where event_type !~ '^order\\.(item-|prices-|shipping-|cancellation-)'))[1] as last
         from event_store.events where aggregate_type = 'order' group by aggregate_id) o
   left join lateral (select (payload ->> 'totalMinor')::bigint as total, payload ->> 'currency' as currency
                      from event_store.events e where e.aggregate_id = o.aggregate_id and e.event_type = 'order.submitted'

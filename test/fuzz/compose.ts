@@ -161,8 +161,8 @@ export class Composer {
     const documents = (name: string) => headers.find((parameter) => parameter.name.toLowerCase() === name);
     const ifMatch = documents('if-match');
     if (ifMatch && (ifMatch.required || dice.chance(0.3))) {
-      const version = draft.used.at(-1)?.resource.version;
-      const known = version === undefined ? actor.etags.get(draft.path) : `"${version}"`;
+      const tag = draft.used.at(-1)?.resource.tag;
+      const known = tag === undefined ? actor.etags.get(draft.path) : `"${tag}"`;
       const stale = dice.chance(0.08) ? '"1"' : undefined;
       setHeader(draft, 'If-Match', stale ?? known ?? '"1"');
     }

@@ -10,7 +10,8 @@ export interface Resource {
   /** Ids within it, such as those of its lines, by the member's name. */
   nested: ReadonlyMap<string, readonly string[]>;
   /** Of its latest known state. */
-  version: number | undefined;
+  /** What its ETag has between the quotes. */
+  tag: string | undefined;
   /** As it was seen last; whether an operation is possible depends on it as a rule. */
   status: string | undefined;
   /** How requests ended that used it, by the place where they used it. */
@@ -92,12 +93,17 @@ export class Pool {
       const kind = (list && !Array.isArray(body) ? last : places)
         .map((place) => place.kind)
         .find((each) => this.keysOf.get(each)?.every((name) => isKey(item?.[name])));
-      const version = /^"(\d+)"$/.exec(etag ?? '')?.[1] ?? (item?.version as unknown);
-      this.add(kind, actor, item, version === undefined ? undefined : Number(version));
+      const version = item?.version as number | undefined;
+      this.add(
+        kind,
+        actor,
+        item,
+        /^"(.+)"$/.exec(etag ?? '')?.[1] ?? (version === undefined ? undefined : String(version)),
+      );
     }
   }
 
-  private add(kind: string | undefined, actor: string, item: Json, version: number | undefined): void {
+  private add(kind: string | undefined, actor: string, item: Json, tag: string | undefined): void {
     const nested = referencesIn(item);
     for (const [member, values] of nested) {
       const other = kindOfReference(member)!;
@@ -115,7 +121,7 @@ export class Pool {
     const resource = this.enlist(kind, actor, keys);
     if (!resource) return;
     resource.nested = nested;
-    resource.version = version ?? resource.version;
+    resource.tag = tag ?? resource.tag;
     if (typeof item.status === 'string') resource.status = item.status as string;
   }
 
@@ -124,7 +130,7 @@ export class Pool {
     if (Object.values(keys).some((value) => this.hidden.has(value))) return undefined;
     let resource = this.known.get(name);
     if (!resource) {
-      resource = { keys, nested: new Map(), version: undefined, status: undefined, uses: new Map() };
+      resource = { keys, nested: new Map(), tag: undefined, status: undefined, uses: new Map() };
       this.known.set(name, resource);
       if (this.known.size > 20_000) this.known.delete(this.known.keys().next().value!);
       keep(this.lists, `${everybody} ${kind}`, resource, keptInAll);

@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
+import { eventually } from '../kernel/support';
 import { type Answer, Api, type Json } from '../support/api';
 import type { TestApp } from '../support/app';
 
@@ -70,6 +71,21 @@ export async function after(shop: TestApp, placed: Answer, type: string): Promis
   await shop.app.get(Subscriptions, { strict: false }).idle();
 }
 
+/** Does `work` while nobody runs the subscription; what it is for comes after. */
+export async function whilePaused<T>(shop: TestApp, subscription: string, work: () => Promise<T>): Promise<T> {
+  const path = `/v1/operations/subscriptions/${subscription}`;
+  await shop.admin.post(`${path}/pause`);
+  await eventually(async () => {
+    const rows = await query(shop, 'select owner from subscriptions.checkpoints where name = $1', [subscription]);
+    return rows.every(({ owner }) => owner === null);
+  });
+  try {
+    return await work();
+  } finally {
+    await shop.admin.post(`${path}/resume`);
+  }
+}
+
 let accounts = 0;
 
 /** Signed in as new accounts that have no password, which costs no hashing. */
@@ -136,6 +152,15 @@ export async function expectBooksInOrder(shop: TestApp): Promise<void> {
       `select product_id from products.reservation_lines l join products.reservations r on r.id = l.reservation_id
        group by product_id having sum(quantity) filter (where r.status = 'active')
          <> (select reserved from products.products p where p.id = product_id)`,
+    ),
+  ).toEqual([]);
+  expect(
+    await query(
+      shop,
+      `select p.sku from products.products p
+       left join products.write_offs w on w.product_id = p.id
+         and exists (select from products.reservations r where r.id = w.reservation_id and r.status = 'active')
+       group by p.id having p.withdrawn <> coalesce(sum(w.quantity), 0)`,
     ),
   ).toEqual([]);
   // at most one charge an order; kept is what the customer bought, or nothing

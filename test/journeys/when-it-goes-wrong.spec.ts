@@ -17,6 +17,7 @@ import {
   tea,
   teapot,
   waiting,
+  whilePaused,
 } from './shop';
 
 describe('when it goes wrong', () => {
@@ -179,9 +180,11 @@ describe('when it goes wrong', () => {
     await shop.admin.post(`/v1/products/${body['id']}/stock-adjustments`, { delta: 1, reason: 'found' });
     const lines = [{ productId: body['id'] as string, quantity: 1 }];
     const drafts = [await order(ada, { lines, submit: false }), await order(ada, { lines, submit: false })];
-    const results = await Promise.all(
-      drafts.map((draft) => ada.post(`/v1/orders/${draft.body['id']}/submit`, {}, waiting)),
-    );
+    await whilePaused(shop, 'sagas.run', async () => {
+      for (const draft of drafts) expect((await ada.post(`/v1/orders/${draft.body['id']}/submit`)).status).toBe(202);
+    });
+    await shop.settled();
+    const results = await Promise.all(drafts.map((draft) => ada.get(`/v1/orders/${draft.body['id']}`)));
     const won = results.filter((each) => each.body['status'] === 'fulfilling');
     const lost = results.filter((each) => each.body['status'] === 'cancelled');
     expect([won.length, lost.length]).toEqual([1, 1]);
@@ -200,10 +203,16 @@ describe('when it goes wrong', () => {
       { productId: tea, quantity: 1 },
       { productId: teapot, quantity: short.available },
     ];
-    const draft = await order(ada, { lines, submit: false });
-    await order(ada, { lines: [{ productId: teapot, quantity: 1 }] }, waiting);
-    const { body } = await ada.post(`/v1/orders/${draft.body['id']}/submit`, {}, waiting);
-    expect(body).toMatchObject({ status: 'cancelled', cancellation: { step: 'reserveInventory' } });
+    const placed = await whilePaused(shop, 'sagas.run', async () => {
+      const answer = await order(ada, { lines });
+      await shop.admin.post(`/v1/products/${teapot}/stock-adjustments`, { delta: -1, reason: 'broken' });
+      return answer;
+    });
+    await shop.settled();
+    expect(await ordersOf(ada, placed)).toMatchObject({
+      status: 'cancelled',
+      cancellation: { step: 'reserveInventory' },
+    });
     expect(await stockOf(shop, tea)).toEqual(before);
   });
 

@@ -93,7 +93,7 @@ describe('access', () => {
     });
     expect(body['instance']).not.toContain('?');
     const known = ['type', 'title', 'status', 'detail', 'instance', 'code', 'traceId'];
-    const also = ['errors', 'omitted', 'allowedActions', 'short'];
+    const also = ['errors', 'omitted', 'allowedActions', 'short', 'product', 'total', 'lines', 'orders', 'orderCount'];
     expect(Object.keys(body).filter((member) => ![...known, ...also].includes(member))).toEqual([]);
   }
 

@@ -4,17 +4,64 @@ import type { FastifyRequest } from 'fastify';
 import { ProblemError } from './problem';
 
 /**
+ * A strong ETag: the version of a resource and, where that does not tell all, what else its representation depends on.
+ * `"3"`, `"3.stock"`, `"9.refunded.cancelled"`.
+ */
+export interface EntityTag {
+  readonly version: number;
+  readonly parts: readonly string[];
+}
+
+const partsOf = Symbol('parts of the ETag');
+
+/** Gives a response, which has a `version`, an ETag of more than that. */
+export function tagged<T extends { readonly version: number }>(body: T, ...parts: string[]): T {
+  // not enumerable: no part of the response itself
+  return Object.defineProperty(body, partsOf, { value: parts });
+}
+
+/** The ETag of a response; undefined for one that has no version. */
+export function etagOf(body: unknown): string | undefined {
+  const { version, [partsOf]: parts = [] } = (body ?? {}) as { version?: unknown; [partsOf]?: readonly string[] };
+  return typeof version === 'number' ? textOf({ version, parts }) : undefined;
+}
+
+/**
+ * The version that the client last saw, from `If-Match`; undefined without the header. The ETag must have these parts, or
+ * none.
+ *
+ * @throws ProblemError 412 when it is the ETag of something else, such as that of the product in place of its stock's
+ */
+export function versionIn(tag: EntityTag | undefined, ...parts: string[]): number | undefined {
+  if (tag && tag.parts.join() !== parts.join()) throw mismatch(tag);
+  return tag?.version;
+}
+
+/** For a version that is current, while other parts of the ETag are not. @throws ProblemError 412 */
+export function assertCurrent(tag: EntityTag, body: { readonly version: number }): void {
+  if (tag.version === body.version && textOf(tag) !== etagOf(body)) throw mismatch(tag);
+}
+
+/**
  * The version that the client last saw, from `If-Match: "<version>"`; undefined without the header.
  *
- * @throws ProblemError 400 when it is not of that form; 412 for a weak ETag; 428 when it is required and missing
+ * @throws ProblemError 400 when it is not of that form; 412 for a weak ETag, or one of something else; 428 when it is
+ *   required and missing
  */
-export const IfMatch = createParamDecorator((need: 'required' | undefined, context: ExecutionContext) => {
+export const IfMatch = createParamDecorator((need: 'required' | undefined, context: ExecutionContext) =>
+  versionIn(readTag(need, context)),
+);
+
+/** As {@link IfMatch}, for a resource whose ETag is more than its version. */
+export const IfMatchTag = createParamDecorator(readTag);
+
+function readTag(need: 'required' | undefined, context: ExecutionContext): EntityTag | undefined {
   const header = context.switchToHttp().getRequest<FastifyRequest>().headers['if-match'];
   if (header === undefined || header === '*') {
     if (need !== 'required') return undefined;
     throw new ProblemError(428, 'if-match-required', 'Send If-Match with the ETag of the version that you have read.');
   }
-  if (/^W\/"\d{1,9}"$/.test(header)) {
+  if (/^W\/"\d{1,9}(?:\.[a-z]{1,20}){0,2}"$/.test(header)) {
     // RFC 9110, 13.1.1: strong comparison
     throw new ProblemError(
       412,
@@ -22,7 +69,7 @@ export const IfMatch = createParamDecorator((need: 'required' | undefined, conte
       'A weak ETag never matches: send it without W/, as it was answered.',
     );
   }
-  const version = /^"(\d{1,9})"$/.exec(header)?.[1];
+  const [, version, parts] = /^"(\d{1,9})((?:\.[a-z]{1,20}){0,2})"$/.exec(header) ?? [];
   if (version === undefined) {
     throw new ProblemError(
       400,
@@ -30,8 +77,17 @@ export const IfMatch = createParamDecorator((need: 'required' | undefined, conte
       'If-Match takes the ETag of the resource, such as "3" with its quotes.',
     );
   }
-  return Number(version);
-});
+  return { version: Number(version), parts: parts ? parts.slice(1).split('.') : [] };
+}
+
+function textOf({ version, parts }: EntityTag): string {
+  return `"${[version, ...parts].join('.')}"`;
+}
+
+function mismatch(tag: EntityTag): ProblemError {
+  const message = `${textOf(tag)} is not the ETag of this resource as it is now. Read it again and repeat the request.`;
+  return new ProblemError(412, 'version-mismatch', message);
+}
 
 /** Documents {@link IfMatch}. */
 export const ApiIfMatch = (required = false) =>

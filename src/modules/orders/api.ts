@@ -43,7 +43,7 @@ export class LineRequest {
   @Max(1_000_000)
   quantity!: number;
 
-  /** Instead of the catalogue's price (staff). */
+  /** Instead of the catalogue's price (staff), for this quantity: if a customer changes it, the catalogue's price holds. */
   @IsOptional()
   @Nested(() => Money)
   unitPrice?: Money;
@@ -103,12 +103,18 @@ export class CreateOrderRequest {
   @Nested(() => AddressRequest)
   shippingAddress?: AddressRequest;
 
-  /** The provider's token. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
+  /** The provider's token; not needed for a total of 0. The sandbox knows sandbox_ok, sandbox_slow, sandbox_flaky, sandbox_timeout, sandbox_declined
    * and sandbox_insufficient_funds.
    * @example 'sandbox_ok' */
   @IsOptional()
   @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
   paymentMethod?: string;
+
+  /** The total that the customer was shown. If it is not the total now, the response is 409 `price-changed`, with the new
+   * `total` and the `lines`, and nothing is created. */
+  @IsOptional()
+  @Nested(() => Money)
+  expectedTotal?: Money;
 
   /** true: place it at once, as POST …/submit would.
    * @example true */
@@ -166,11 +172,17 @@ export class ChangeLineRequest {
 }
 
 export class SubmitOrderRequest {
-  /** Default: what the order was created with.
+  /** Default: what the order was created with. Not needed for a total of 0.
    * @example 'sandbox_ok' */
   @IsOptional()
   @Matches(/^\w{1,100}$/, { message: 'paymentMethod must be a token of letters, digits and _' })
   paymentMethod?: string;
+
+  /** The total that the customer was shown. If it is not the total now, the response is 409 `price-changed`, with the new
+   * `total` and the `lines`, and nothing is placed. */
+  @IsOptional()
+  @Nested(() => Money)
+  expectedTotal?: Money;
 }
 
 export class CancelOrderRequest {

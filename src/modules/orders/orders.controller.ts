@@ -19,7 +19,7 @@ import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { unknownCountry } from '../../kernel/http/codes';
-import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { ApiIfMatch, assertCurrent, type EntityTag, IfMatchTag } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ListOrder } from '../../kernel/http/list-order';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
@@ -51,7 +51,7 @@ import { SimulateOrder, type Wish } from './features/simulate';
 import { SubmitOrder } from './features/submit-order';
 import { AwaitFulfilment } from './processes/fulfilment';
 import type { OrderVersion } from './order-streams';
-import { GetOrder, OrderDetails } from './views/order-details';
+import { GetOrder, OrderDetails, withPriceChanges } from './views/order-details';
 import { ListOrders, orderBy, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry, timelineOrder } from './views/order-timeline';
 
@@ -100,11 +100,12 @@ export class OrdersController {
       reference,
       shippingAddress,
       paymentMethod,
+      expectedTotal,
     } = body;
     assertStaffFields(me, body);
     const customer = guest ? { guest } : { userId: customerId ?? me.userId };
     const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
-    const created = await this.commands.execute(new CreateOrder(order, submit));
+    const created = await this.commands.execute(new CreateOrder(order, submit, expectedTotal));
     const { orderId } = created;
     if (submit) await this.placed(orderId, prefer, reply);
     void reply.header('Location', `/v1/orders/${orderId}`);
@@ -135,7 +136,7 @@ export class OrdersController {
     return this.queries.execute(new GetOrder(id, by(me), past));
   }
 
-  /** Add a line to a draft */
+  /** Add a line to a draft; all its lines take the current prices */
   @Post(':id/lines')
   @IdempotencyKeyRequired()
   @ApiIfMatch()
@@ -143,15 +144,16 @@ export class OrdersController {
   async addLine(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() line: LineRequest,
   ): Promise<OrderDetails> {
     assertStaffFields(me, { lines: [line] });
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new AddLine(id, by(me), line, version));
     return this.show(changed, me);
   }
 
-  /** Change the quantity of a draft's line */
+  /** Change the quantity of a draft's line; all its lines take the current prices */
   @Patch(':id/lines/:lineId')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412, 422)
@@ -159,14 +161,15 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @Param('lineId', ParseUUIDPipe) lineId: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { quantity }: ChangeLineRequest,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, quantity, version));
     return this.show(changed, me);
   }
 
-  /** Remove a line from a draft */
+  /** Remove a line from a draft; the others take the current prices */
   @Delete(':id/lines/:lineId')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412)
@@ -174,8 +177,9 @@ export class OrdersController {
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
     @Param('lineId', ParseUUIDPipe) lineId: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new ChangeLine(id, by(me), lineId, undefined, version));
     return this.show(changed, me);
   }
@@ -187,15 +191,16 @@ export class OrdersController {
   async setShippingAddress(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() address: AddressRequest,
   ): Promise<OrderDetails> {
     assertStaffFields(me, { shippingAddress: address });
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new SetShippingAddress(id, by(me), address, version));
     return this.show(changed, me);
   }
 
-  /** Place a draft: reserve the goods, take the money, book the parcel */
+  /** Place a draft at the current prices: reserve the goods, take the money, book the parcel */
   @Post(':id/submit')
   @HttpCode(202)
   @IdempotencyKeyRequired()
@@ -205,12 +210,13 @@ export class OrdersController {
   async submitOrder(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
-    @Body() { paymentMethod }: SubmitOrderRequest,
+    @IfMatchTag() seen: EntityTag | undefined,
+    @Body() { paymentMethod, expectedTotal }: SubmitOrderRequest,
     @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
-    const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, version));
+    const version = await this.versionFor(id, me, seen);
+    const changed = await this.commands.execute(new SubmitOrder(id, by(me), paymentMethod, expectedTotal, version));
     await this.placed(id, prefer, reply);
     return this.show(changed, me);
   }
@@ -224,10 +230,11 @@ export class OrdersController {
   async cancelOrder(
     @CurrentPrincipal() me: Principal,
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
+    @IfMatchTag() seen: EntityTag | undefined,
     @Body() { reason }: CancelOrderRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
     return this.show(changed, me);
@@ -298,10 +305,21 @@ export class OrdersController {
     void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
   }
 
+  /**
+   * The version that a command has to find. That the payment and the shipment are as the client saw them is checked here:
+   * they are not the order's own, and no command changes them.
+   */
+  private async versionFor(id: string, me: Principal, seen: EntityTag | undefined): Promise<number | undefined> {
+    if (!seen) return undefined;
+    assertCurrent(seen, await this.queries.execute(new GetOrder(id, by(me))));
+    return seen.version;
+  }
+
   /** The order as the command left it or later, also while its view is paused or late. */
-  private async show({ orderId, version }: OrderVersion, me: Principal): Promise<OrderDetails> {
+  private async show({ orderId, version, pricesChanged }: OrderVersion, me: Principal): Promise<OrderDetails> {
     await this.subscriptions.readYourWrites();
-    return this.queries.execute(new GetOrder(orderId, by(me), undefined, version));
+    const order = await this.queries.execute(new GetOrder(orderId, by(me), undefined, version));
+    return withPriceChanges(order, pricesChanged);
   }
 }
 

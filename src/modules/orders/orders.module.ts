@@ -13,6 +13,7 @@ import { DecideDispatchHandler } from './processes/dispatch';
 import { CancelOrdersOfErased } from './processes/erasure';
 import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processes/fulfilment';
 import { Progress } from './processes/progress';
+import { CancelWithdrawn } from './processes/withdrawal';
 import { GetOrderHandler, OrderDetailsProjection } from './views/order-details';
 import { ListOrdersHandler } from './views/order-list';
 import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timeline';
@@ -36,6 +37,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     Progress,
     DecideDispatchHandler,
     CancelOrdersOfErased,
+    CancelWithdrawn,
     OrderDetailsProjection,
     GetOrderHandler,
     ListOrdersHandler,

@@ -1,6 +1,20 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsInt, IsOptional, IsString, Length, Matches, Max, MaxLength, Min } from 'class-validator';
+import { Transform } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  ArrayUnique,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+} from 'class-validator';
 import { IsCurrencyCode } from '../../kernel/http/codes';
+import { tagged } from '../../kernel/http/conditional';
 import { Needs } from '../../kernel/http/members';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
@@ -9,7 +23,8 @@ import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
-  /** @example 'TEA-EG-100' */
+  /** Unique among active and archived products; case and blanks make no difference.
+   * @example 'TEA-EG-100' */
   @Length(1, 64)
   sku!: string;
 
@@ -48,7 +63,7 @@ export class ListProductsQuery extends PageQuery {
   @Length(1, 200)
   text?: string;
 
-  /** Exactly this sku. */
+  /** This sku, in any case. */
   @IsOptional()
   @IsString()
   @Length(1, 64)
@@ -87,6 +102,12 @@ export class ListProductsQuery extends PageQuery {
   archived?: boolean;
 }
 
+/** Ids are compared with those in the log, which are in small letters. */
+const SmallLetters = () =>
+  Transform(({ value }: { value: unknown }) =>
+    Array.isArray(value) ? value.map((id: unknown) => (typeof id === 'string' ? id.toLowerCase() : id)) : value,
+  );
+
 export class AdjustStockRequest {
   /** How many come in or, negative, go out. */
   // in full: Nest's plugin leaves a member out when one of its decorators has a negative number
@@ -99,6 +120,24 @@ export class AdjustStockRequest {
   /** @example 'delivery from supplier' */
   @Length(1, 500)
   reason!: string;
+
+  /** If it takes goods that are reserved: ids of the orders that lose theirs, one after the other until it is enough. They
+   * are cancelled, with this reason, and until then the goods stay on the books as `withdrawn`. What has been shipped by
+   * then is not taken (`stock.withdrawal-lapsed` in the order's timeline). Without it, the response is 409 `stock-reserved`; `orders` are up to 20 of the `orderCount` orders
+   * that hold the goods. */
+  @ApiPropertyOptional({
+    type: 'array',
+    items: { type: 'string', format: 'uuid' },
+    maxItems: 100,
+    uniqueItems: true,
+    example: [],
+  })
+  @IsOptional()
+  @ArrayMaxSize(100)
+  @ArrayUnique()
+  @IsUUID(undefined, { each: true })
+  @SmallLetters()
+  takeFromOrders: string[] = [];
 }
 
 export class ProductResponse {
@@ -120,7 +159,7 @@ export class ProductResponse {
   /** On hand and not reserved. */
   available!: number;
 
-  /** Goes up with every change of the product; the ETag. */
+  /** Goes up with every change of the product, except its stock; the ETag. */
   version!: number;
 }
 
@@ -135,8 +174,14 @@ export class StockResponse {
   /** Set aside for orders under way. */
   reserved!: number;
 
+  /** Of what is reserved, how much is written off as soon as its orders are cancelled. */
+  withdrawn!: number;
+
   /** `onHand - reserved` */
   available!: number;
+
+  /** Goes up with every change of the stock. The ETag is made of it; that of the product is another. */
+  version!: number;
 }
 
 export class StockMovementResponse {
@@ -154,6 +199,11 @@ export class StockMovementResponse {
   reason!: string | null;
 
   at!: Date;
+}
+
+export function stockResponse(product: Product): StockResponse {
+  const { id: productId, sku, onHand, reserved, withdrawn, available, stockVersion: version } = product;
+  return tagged({ productId, sku, onHand, reserved, withdrawn, available, version }, 'stock');
 }
 
 export function productResponse(product: Product): ProductResponse {

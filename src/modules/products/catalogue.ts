@@ -7,7 +7,9 @@ import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { listed } from '../../kernel/database/listed';
 import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
+import { shortened } from '../../kernel/http/text';
 import { Product } from './product.entity';
+import { skuKey } from './sku-key';
 
 export interface ProductData {
   readonly sku: string;
@@ -55,7 +57,9 @@ export class Catalogue {
     const query = this.products.createQueryBuilder('p').addSelect(productOrder.sortValues, 'cursor');
     query.where(productOrder.beyond(':after'), { after });
     query.andWhere('p.status = :status', { status: filter.archived ? 'archived' : 'active' });
-    if (filter.sku !== undefined) query.andWhere('p.sku = :sku', { sku: filter.sku });
+    if (filter.sku !== undefined) {
+      query.andWhere('(p.skuKey = :key or p.sku = :sku)', { key: skuKey(filter.sku), sku: filter.sku });
+    }
     if (filter.text !== undefined) {
       const like = `%${filter.text.replace(/[\\%_]/g, '\\$&')}%`;
       query.andWhere('(p.name ilike :like or p.description ilike :like or p.sku ilike :like)', { like });
@@ -71,13 +75,14 @@ export class Catalogue {
   async create(data: ProductData, id = currentContext().nextId('product')): Promise<Product> {
     try {
       await this.events.transaction(async (manager) => {
-        await manager.insert(Product, { id, ...data, status: 'active', version: 1 });
+        const product = { id, ...data, skuKey: skuKey(data.sku), status: 'active' as const, version: 1 };
+        await manager.insert(Product, product);
         return { result: undefined, announce: [announce(id, { type: 'product.created', productId: id, ...data })] };
       });
     } catch (error) {
       if (!isUniqueViolation(error)) throw error;
       const [made] = await this.events.getEvents(id, 1, 1);
-      if (!made) throw new DomainError('conflict', 'sku-taken', `There is a product with sku ${data.sku} already.`);
+      if (!made) throw await this.skuTaken(data.sku);
       // the same request, told again: it is this very product
       this.events.assertSameRequest(made);
     }
@@ -105,19 +110,47 @@ export class Catalogue {
     });
   }
 
+  /** For sale again, under the SKU that it kept. */
+  async restore(id: string, expectedVersion?: number): Promise<Product> {
+    await this.edit(id, expectedVersion, (product) => {
+      if (product.status === 'active') return undefined;
+      product.status = 'active';
+      return { type: 'product.restored', productId: id };
+    });
+    return this.get(id);
+  }
+
   async isEmpty(): Promise<boolean> {
     return !(await this.products.exists());
   }
 
+  /** Says who has it: the catalogue does not list an archived product unless it is asked to. */
+  private async skuTaken(sku: string): Promise<DomainError> {
+    const holder = await this.products
+      .createQueryBuilder('p')
+      .where('p.skuKey = :key or p.sku = :sku', { key: skuKey(sku), sku })
+      .orderBy('p.skuKey', 'ASC', 'NULLS LAST')
+      .getOneOrFail();
+    const { id, name, status } = holder;
+    const which = `The SKU ${holder.sku} is that of product ${id} (${shortened(name, 60)})`;
+    const message =
+      status === 'archived'
+        ? `${which}, which is archived. Bring it back with POST /v1/products/${id}/restore, or choose another SKU.`
+        : `${which}. Case and blanks make no difference: choose another SKU.`;
+    return new DomainError('conflict', 'sku-taken', message, { product: { id, sku: holder.sku, name, status } });
+  }
+
   private async edit(
     id: string,
-    expectedVersion: number,
+    expectedVersion: number | undefined,
     apply: (product: Product) => { type: string; productId: string } | undefined,
   ): Promise<void> {
     await this.events.transaction(async (manager) => {
       const product = await manager.findOne(Product, { where: { id }, lock: { mode: 'pessimistic_write' } });
       if (!product) throw unknownProduct(id);
-      if (product.version !== expectedVersion) throw new VersionMismatch(expectedVersion, product.version);
+      if (expectedVersion !== undefined && product.version !== expectedVersion) {
+        throw new VersionMismatch(expectedVersion, product.version);
+      }
       const event = apply(product);
       if (!event) return { result: undefined, announce: [] };
       product.version += 1;

@@ -10,6 +10,10 @@ export class Product {
   @Column('text')
   sku!: string;
 
+  /** See sku-key.ts; null for a product from before this rule whose key another one holds. */
+  @Column('text', { name: 'sku_key', nullable: true })
+  skuKey!: string | null;
+
   @Column('text')
   name!: string;
 
@@ -35,8 +39,16 @@ export class Product {
   @Column({ type: 'integer', update: false, insert: false })
   available!: number;
 
+  /** Of what is reserved: written off once its order is cancelled. */
+  @Column({ type: 'integer', update: false, insert: false })
+  withdrawn!: number;
+
   @Column('integer')
   version!: number;
+
+  /** Goes up with every change of the counters. */
+  @Column({ type: 'integer', name: 'stock_version', update: false, insert: false })
+  stockVersion!: number;
 
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

@@ -4,7 +4,7 @@ import { ApiSecurity, ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { currentContext } from '../../kernel/context';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
+import { ApiIfMatch, type EntityTag, IfMatch, IfMatchTag, versionIn } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { type Listed, ListOrder } from '../../kernel/http/list-order';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
@@ -17,6 +17,7 @@ import {
   productResponse,
   StockMovementResponse,
   StockResponse,
+  stockResponse,
   UpdateProductRequest,
 } from './api';
 import { Catalogue, productOrder } from './catalogue';
@@ -52,7 +53,7 @@ export class ProductsController {
     return productResponse(await this.catalogue.get(id));
   }
 
-  /** Add a product (staff) */
+  /** Add a product (staff); 409 `sku-taken` names the `product` that has the SKU, active or archived */
   @Post()
   @Roles('staff')
   @IdempotencyKeyRequired()
@@ -78,7 +79,7 @@ export class ProductsController {
     return productResponse(await this.catalogue.change(id, change, version));
   }
 
-  /** Take a product off the catalogue (staff); it is archived, not forgotten */
+  /** Take a product off the catalogue (staff); it is archived, keeps its SKU, and can be restored */
   @Delete(':id')
   @HttpCode(204)
   @Roles('staff')
@@ -89,17 +90,30 @@ export class ProductsController {
     await this.catalogue.archive(id, version);
   }
 
-  /** How many there are (staff) */
+  /** Put an archived product back into the catalogue (staff) */
+  @Post(':id/restore')
+  @HttpCode(200)
+  @Roles('staff')
+  @ApiIfMatch()
+  @ApiSecurity('password')
+  @ApiProblems(400, 401, 403, 404, 412, 422)
+  async restoreProduct(
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatch() version: number | undefined,
+  ): Promise<ProductResponse> {
+    return productResponse(await this.catalogue.restore(id, version));
+  }
+
+  /** How many there are (staff). Its ETag is the one for stock-adjustments */
   @Get(':id/stock')
   @Roles('staff')
   @ApiSecurity('password')
   @ApiProblems(400, 401, 403, 404)
   async getStock(@Param('id', ParseUUIDPipe) id: string): Promise<StockResponse> {
-    const { sku, onHand, reserved, available } = await this.catalogue.get(id);
-    return { productId: id, sku, onHand, reserved, available };
+    return stockResponse(await this.catalogue.get(id));
   }
 
-  /** Goods come in, or are written off (staff) */
+  /** Goods come in, or are written off (staff); takeFromOrders writes off reserved ones, and cancels their orders */
   @Post(':id/stock-adjustments')
   @Roles('staff')
   @IdempotencyKeyRequired()
@@ -108,10 +122,12 @@ export class ProductsController {
   @ApiProblems(400, 401, 403, 404, 409, 412, 422)
   async adjustStock(
     @Param('id', ParseUUIDPipe) id: string,
-    @IfMatch() version: number | undefined,
-    @Body() { delta, reason }: AdjustStockRequest,
+    @IfMatchTag() seen: EntityTag | undefined,
+    @Body() { delta, reason, takeFromOrders }: AdjustStockRequest,
   ): Promise<StockResponse> {
-    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, version);
+    const expectedVersion = versionIn(seen, 'stock');
+    const options = { expectedVersion, takeFromOrders };
+    await this.stock.adjust(currentContext().nextId('stock-adjustment'), id, delta, reason, options);
     return this.getStock(id);
   }
 

@@ -7,15 +7,30 @@ import type { EventOf } from '../../kernel/event-store/event';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { idOf } from '../../kernel/ids';
 import type { ReservationLine } from './contracts/reserve-inventory';
-import type { StockCommitted, StockReleased, StockReserved } from './contracts/stock-events';
+import type {
+  StockCommitted,
+  StockReleased,
+  StockReserved,
+  StockWithdrawalLapsed,
+  StockWithdrawn,
+} from './contracts/stock-events';
+import { sharesOf, withdraw } from './write-off';
 
 type StockEvent =
   | EventOf<'stock.adjusted', { productId: string; sku: string; delta: number; onHand: number; reason: string }>
   | EventOf<'stock.reserved', StockReserved>
   | EventOf<'stock.released', StockReleased>
+  | EventOf<'stock.withdrawn', StockWithdrawn>
+  | EventOf<'stock.withdrawal-lapsed', StockWithdrawalLapsed>
   | EventOf<'stock.committed', StockCommitted>;
 
-/** What an adjustment wrote into the ledger. */
+interface AdjustOptions {
+  readonly expectedVersion?: number;
+  /** Who loses what is reserved, if it takes that, in this order. */
+  readonly takeFromOrders?: readonly string[];
+}
+
+/** What an adjustment wrote into the ledger, or will. */
 interface Movement {
   readonly product_id: string;
   readonly on_hand_delta: number;
@@ -35,43 +50,68 @@ export class Stock {
   /**
    * Adds to what is on hand, or takes away. `id` names the adjustment: a repeat changes nothing.
    *
-   * @returns the new quantity on hand
-   * @throws DomainError `stock-reserved` when less would be left than is reserved
+   * What is reserved can be taken from `takeFromOrders` only. Those whose goods it takes are cancelled; until then the goods
+   * stay on the books. Of an order that has been shipped by then nothing is taken.
+   *
+   * @param expectedVersion of the stock
+   * @throws DomainError `stock-reserved` when less would be left than is reserved; `stock-too-small`, `stock-too-large`
+   *   (conflict); `nothing-to-take` (invalid)
    * @throws DuplicateCommandError when the id names another adjustment
    */
-  async adjust(id: string, productId: string, delta: number, reason: string, expectedVersion?: number): Promise<void> {
+  async adjust(
+    id: string,
+    productId: string,
+    delta: number,
+    reason: string,
+    { expectedVersion, takeFromOrders = [] }: AdjustOptions = {},
+  ): Promise<void> {
+    if (takeFromOrders.length > 0 && delta >= 0) {
+      throw new DomainError('invalid', 'nothing-to-take', 'takeFromOrders is for a negative delta only.');
+    }
     await this.events.transaction(async (manager) => {
       const product = await lockProduct(manager, productId);
-      const [known] = await manager.query<Movement[]>(
-        'select product_id, on_hand_delta, reason from products.stock_movements where reference = $1',
-        [id],
-      );
+      const known = await movementOf(manager, id);
       if (known) {
         assertSameAdjustment(id, known, { product_id: productId, on_hand_delta: delta, reason });
         return { result: undefined, announce: [] };
       }
-      if (expectedVersion !== undefined && expectedVersion !== product.version) {
-        throw new VersionMismatch(expectedVersion, product.version);
+      if (expectedVersion !== undefined && expectedVersion !== product.stock_version) {
+        throw new VersionMismatch(expectedVersion, product.stock_version);
       }
-      const onHand = product.on_hand + delta;
-      if (onHand < product.reserved || onHand > 2_147_483_647) {
+      const { sku, on_hand, reserved } = product;
+      if (on_hand + delta > 2_147_483_647) {
         throw new DomainError(
           'conflict',
-          'stock-reserved',
-          `${product.on_hand} are on hand and ${product.reserved} of them reserved: ${delta} is not possible.`,
+          'stock-too-large',
+          `${on_hand} are on hand: ${delta} more cannot be counted.`,
         );
       }
-      await manager.query('update products.products set on_hand = $2, version = version + 1 where id = $1', [
-        productId,
-        onHand,
-      ]);
-      await manager.query(
-        `insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference, reason)
-         values ($1, 'adjusted', $2, 0, $3, $4)`,
-        [productId, delta, id, reason],
-      );
-      const event = { type: 'stock.adjusted', productId, sku: product.sku, delta, onHand, reason } as const;
-      return { result: undefined, announce: [announce({ type: 'product', id: productId }, event)] };
+      if (on_hand + delta < 0) {
+        throw new DomainError('conflict', 'stock-too-small', `${on_hand} are on hand: ${-delta} cannot be taken away.`);
+      }
+      const missing = Math.max(0, reserved - (on_hand + delta));
+      const shares =
+        missing > 0
+          ? await sharesOf(manager, { id: productId, onHand: on_hand, reserved }, missing, takeFromOrders)
+          : [];
+      const announced: Announcement[] = [];
+      const atOnce = delta + missing;
+      if (atOnce !== 0 || missing === 0) {
+        const onHand = on_hand + atOnce;
+        await manager.query('update products.products set on_hand = $2 where id = $1', [productId, onHand]);
+        await manager.query(
+          `insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference, reason)
+           values ($1, 'adjusted', $2, 0, $3, $4)`,
+          [productId, atOnce, id, reason],
+        );
+        announced.push(adjusted(productId, { sku, delta: atOnce, onHand, reason }));
+      }
+      if (shares.length > 0) await withdraw(manager, id, productId, reason, shares);
+      for (const share of shares) {
+        const event: StockEvent = { type: 'stock.withdrawn', ...share, productId, sku, reason };
+        announced.push(announce({ type: 'reservation', id: share.reservationId }, event));
+      }
+      return { result: undefined, announce: announced };
     });
   }
 
@@ -172,19 +212,83 @@ async function end(
     lines.map((line) => line.product_id),
   );
   await manager.query(
-    `with lines as (
-       select product_id, quantity, case when $2 = 'committed' then quantity else 0 end as gone
-       from products.reservation_lines where reservation_id = $1
+    `with due as (
+       select product_id, sum(quantity)::int as quantity from products.write_offs where reservation_id = $1
+       group by product_id
+     ), lines as (
+       select l.product_id, l.quantity, coalesce(due.quantity, 0) as withdrawn,
+              case when $2 = 'committed' then l.quantity else 0 end as shipped,
+              case when $2 = 'committed' then 0 else coalesce(due.quantity, 0) end as written_off
+       from products.reservation_lines l left join due using (product_id) where l.reservation_id = $1
      ), ledger as (
-       insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference)
-       select product_id, $2, -gone, -quantity, $1 from lines
+       insert into products.stock_movements (product_id, kind, on_hand_delta, reserved_delta, reference, reason)
+       select product_id, $2, -shipped, -quantity, $1::uuid, null from lines
+       union all
+       select product_id, 'adjusted', -quantity, 0, id, reason from products.write_offs
+       where reservation_id = $1 and $2 = 'released'
      )
-     update products.products p set on_hand = p.on_hand - l.gone, reserved = p.reserved - l.quantity
+     update products.products p
+     set on_hand = p.on_hand - l.shipped - l.written_off, reserved = p.reserved - l.quantity,
+         withdrawn = p.withdrawn - l.withdrawn
      from lines l where p.id = l.product_id`,
     [reservationId, how],
   );
   const event: StockEvent = { type: `stock.${how}`, reservationId, orderId };
-  return [announce({ type: 'reservation', id: reservationId }, event)];
+  return [
+    announce({ type: 'reservation', id: reservationId }, event),
+    ...(await whatBecameOfWriteOffs(manager, reservationId, orderId, how)),
+  ];
+}
+
+interface WriteOff {
+  readonly productId: string;
+  readonly sku: string;
+  readonly quantity: number;
+  readonly onHand: number;
+  readonly reason: string;
+}
+
+async function whatBecameOfWriteOffs(
+  manager: EntityManager,
+  reservationId: string,
+  orderId: string,
+  how: 'committed' | 'released',
+): Promise<Announcement[]> {
+  const writeOffs = await manager.query<WriteOff[]>(
+    `select w.product_id as "productId", p.sku, w.quantity, p.on_hand as "onHand", w.reason
+     from products.write_offs w join products.products p on p.id = w.product_id
+     where w.reservation_id = $1 order by w.id`,
+    [reservationId],
+  );
+  return writeOffs.map(({ onHand, ...lost }) => {
+    const { productId, sku, quantity, reason } = lost;
+    return how === 'released'
+      ? adjusted(productId, { sku, delta: -quantity, onHand, reason })
+      : announce(
+          { type: 'reservation', id: reservationId },
+          { type: 'stock.withdrawal-lapsed', reservationId, orderId, ...lost },
+        );
+  });
+}
+
+function adjusted(
+  productId: string,
+  change: { sku: string; delta: number; onHand: number; reason: string },
+): Announcement {
+  return announce({ type: 'product', id: productId }, { type: 'stock.adjusted', productId, ...change });
+}
+
+/** What is known of an adjustment: what it did at once, and what it did or will do when orders are cancelled. */
+async function movementOf(manager: EntityManager, id: string): Promise<Movement | undefined> {
+  const [known] = await manager.query<Movement[]>(
+    `select product_id, sum(delta)::int as on_hand_delta, reason from (
+       select product_id, on_hand_delta as delta, reason from products.stock_movements where reference = $1
+       union all
+       select product_id, -quantity, reason from products.write_offs where adjustment_id = $1
+     ) parts group by product_id, reason`,
+    [id],
+  );
+  return known;
 }
 
 function announce(aggregate: Announcement['aggregate'], event: StockEvent): Announcement {
@@ -197,8 +301,8 @@ async function lockInOrder(manager: EntityManager, productIds: readonly string[]
 }
 
 async function lockProduct(manager: EntityManager, id: string) {
-  const [product] = await manager.query<{ sku: string; on_hand: number; reserved: number; version: number }[]>(
-    'select sku, on_hand, reserved, version from products.products where id = $1 for update',
+  const [product] = await manager.query<{ sku: string; on_hand: number; reserved: number; stock_version: number }[]>(
+    'select sku, on_hand, reserved, stock_version from products.products where id = $1 for update',
     [id],
   );
   if (!product) throw new DomainError('not-found', 'product-unknown', `There is no product ${id}.`);

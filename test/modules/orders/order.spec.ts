@@ -6,7 +6,6 @@ import {
   type Address,
   type By,
   type Guest,
-  type Line,
   maxLines,
   type Order,
   type OrderCommand,
@@ -14,8 +13,8 @@ import {
   type OrderEvent,
   stages,
   statusOf,
-  totalMinor,
 } from '../../../src/modules/orders/domain/order';
+import { type Line, type Offer, type Offers, totalMinor } from '../../../src/modules/orders/domain/lines';
 import { asStored, fold, given } from '../../support/given-when-then';
 
 const orderId = '0198c2f0-0000-7000-8000-000000000001';
@@ -25,6 +24,13 @@ const staff: By = { userId: '0198c2f0-0000-7000-8000-00000000000f', staff: true 
 
 const tea: Line = { lineId: 'tea', productId: 'p1', sku: 'TEA', name: 'Tea', quantity: 2, unitPriceMinor: 1250 };
 const pot: Line = { lineId: 'pot', productId: 'p2', sku: 'POT', name: 'Pot', quantity: 1, unitPriceMinor: 5900 };
+const cup: Line = { lineId: 'cup', productId: 'p3', sku: 'CUP', name: 'Cup', quantity: 1, unitPriceMinor: 700 };
+const offerOf = ({ productId, sku, name, unitPriceMinor }: Line, change: Partial<Offer> = {}): [string, Offer] => {
+  return [productId, { sku, name, unitPriceMinor, currency: 'EUR', available: 10_000_000, ...change }];
+};
+/** What the lines below cost as long as no test says otherwise. */
+const offers: Offers = new Map([tea, pot, cup].map((line) => offerOf(line)));
+const offersWith = (line: Line, change: Partial<Offer>): Offers => new Map([...offers, offerOf(line, change)]);
 const sealed = <T extends object>(text: string): Sealed<T> => ({ person: ada.userId, sealed: text, members: [] });
 const address = sealed<Address>('12 St James’s Square');
 
@@ -60,25 +66,26 @@ const placed = [created, submitted];
 describe('creating an order', () => {
   const { type: _, ...data } = created;
 
-  it('makes a draft', () => order().when({ type: 'create', order: data, submit: false }).then(created));
+  it('makes a draft', () => order().when({ type: 'create', order: data, submit: false, offers }).then(created));
   it('can place it at once', () =>
-    order().when({ type: 'create', order: data, submit: true }).then(created, submitted));
-  it('is quiet on repeat', () => order(created).when({ type: 'create', order: data, submit: false }).thenNothing());
+    order().when({ type: 'create', order: data, submit: true, offers }).then(created, submitted));
+  it('is quiet on repeat', () =>
+    order(created).when({ type: 'create', order: data, submit: false, offers }).thenNothing());
   it('refuses to place it empty', () =>
     order()
-      .when({ type: 'create', order: { ...data, lines: [] }, submit: true })
+      .when({ type: 'create', order: { ...data, lines: [] }, submit: true, offers })
       .thenRefused('order-empty'));
   it('refuses to place it without an address', () =>
     order()
-      .when({ type: 'create', order: { ...data, shippingAddress: undefined }, submit: true })
+      .when({ type: 'create', order: { ...data, shippingAddress: undefined }, submit: true, offers })
       .thenRefused('address-missing'));
   it('refuses to place it without a payment method', () =>
     order()
-      .when({ type: 'create', order: { ...data, paymentMethod: undefined }, submit: true })
+      .when({ type: 'create', order: { ...data, paymentMethod: undefined }, submit: true, offers })
       .thenRefused('payment-method-missing'));
   it('refuses more lines than it can have', () =>
     order()
-      .when({ type: 'create', order: { ...data, lines: Array<Line>(maxLines + 1).fill(tea) }, submit: false })
+      .when({ type: 'create', order: { ...data, lines: Array<Line>(maxLines + 1).fill(tea) }, submit: false, offers })
       .thenRefused('too-many-lines'));
   it('refuses a total that cannot be counted exactly', () =>
     order()
@@ -86,24 +93,26 @@ describe('creating an order', () => {
         type: 'create',
         order: { ...data, lines: [{ ...tea, unitPriceMinor: Number.MAX_SAFE_INTEGER }] },
         submit: false,
+        offers,
       })
       .thenRefused('total-too-large'));
 });
 
 describe('adding a line', () => {
-  const add = { type: 'add-line', by: ada, line: pot, currency: 'EUR' } as const;
+  const add = { type: 'add-line', by: ada, line: pot, currency: 'EUR', offers } as const;
 
   it('adds it', () => order(created).when(add).then({ type: 'order.item-added', orderId, line: pot, currency: 'EUR' }));
   it('is quiet on repeat', () =>
     order(created, { type: 'order.item-added', orderId, line: pot, currency: 'EUR' }).when(add).thenNothing());
   it('lets the first line settle the currency', () => {
     const added: OrderEvent = { type: 'order.item-added', orderId, line: pot, currency: 'USD' };
+    const inDollars = offersWith(pot, { currency: 'USD' });
     order(empty)
-      .when({ ...add, currency: 'USD' })
+      .when({ ...add, currency: 'USD', offers: inDollars })
       .then(added);
     expect(fold(orderDecider, [empty, added])).toMatchObject({ currency: 'USD' });
     order(empty, added)
-      .when({ ...add, line: tea })
+      .when({ ...add, line: tea, offers: inDollars })
       .thenRefused('mixed-currency');
   });
   it('refuses another currency', () =>
@@ -126,7 +135,7 @@ describe('adding a line', () => {
 });
 
 describe('changing a line', () => {
-  const change = { type: 'change-line', by: ada, lineId: 'tea', quantity: 3 } as const;
+  const change = { type: 'change-line', by: ada, lineId: 'tea', quantity: 3, offers } as const;
   const changed: OrderEvent = { type: 'order.item-changed', orderId, lineId: 'tea', quantity: 3 };
 
   it('changes the quantity', () => order(created).when(change).then(changed));
@@ -136,8 +145,8 @@ describe('changing a line', () => {
       .when({ ...change, lineId: 'pot' })
       .thenRefused('line-unknown'));
   it('refuses a total that cannot be counted exactly', () =>
-    order({ ...created, lines: [{ ...tea, unitPriceMinor: 2 ** 52 - 1 }] })
-      .when(change)
+    order({ ...created, lines: [{ ...tea, unitPriceMinor: 2 ** 52 - 1, priceAgreed: true }] })
+      .when({ ...change, by: staff })
       .thenRefused('total-too-large'));
   it('refuses once the order is placed', () =>
     order(...placed)
@@ -146,7 +155,7 @@ describe('changing a line', () => {
 });
 
 describe('removing a line', () => {
-  const remove = { type: 'remove-line', by: ada, lineId: 'tea' } as const;
+  const remove = { type: 'remove-line', by: ada, lineId: 'tea', offers } as const;
   const removed: OrderEvent = { type: 'order.item-removed', orderId, lineId: 'tea' };
 
   it('removes it', () => order(created).when(remove).then(removed));
@@ -176,7 +185,7 @@ describe('setting the shipping address', () => {
 });
 
 describe('submitting an order', () => {
-  const submit = { type: 'submit', by: ada } as const;
+  const submit = { type: 'submit', by: ada, offers } as const;
 
   it('places it at the total of its lines', () => order(created).when(submit).then(submitted));
   it('takes the payment method that comes with it', () =>
@@ -196,11 +205,150 @@ describe('submitting an order', () => {
     order({ ...empty, lines: [tea] })
       .when(submit)
       .thenRefused('address-missing'));
+  it('needs no payment method if nothing is to be paid', () =>
+    order({ ...created, lines: [{ ...tea, unitPriceMinor: 0 }], paymentMethod: undefined })
+      .when({ ...submit, offers: offersWith(tea, { unitPriceMinor: 0 }) })
+      .then({ type: 'order.submitted', orderId, totalMinor: 0, currency: 'EUR' }));
   it('refuses one that nobody pays', () =>
     order({ ...created, paymentMethod: undefined })
       .when(submit)
       .thenRefused('payment-method-missing'));
   it('refuses a cancelled one', () => order(created, cancelled).when(submit).thenRefused('order-not-draft'));
+});
+
+const priceRaised: OrderEvent = {
+  type: 'order.prices-changed',
+  orderId,
+  currency: 'EUR',
+  previousCurrency: 'EUR',
+  prices: [{ lineId: 'tea', previousMinor: 1250, unitPriceMinor: 5000 }],
+};
+
+describe('the prices of a draft', () => {
+  const dearer = offersWith(tea, { unitPriceMinor: 5000 });
+  const inDollars = offersWith(tea, { unitPriceMinor: 1400, currency: 'USD' });
+  const potAdded: OrderEvent = { type: 'order.item-added', orderId, line: pot, currency: 'EUR' };
+  const agreed: Created = { ...created, lines: [{ ...tea, unitPriceMinor: 900, priceAgreed: true }] };
+
+  it('are those of the catalogue when a line is added, changed or removed, or the draft is submitted', () => {
+    order(created)
+      .when({ type: 'add-line', by: ada, line: pot, currency: 'EUR', offers: dearer })
+      .then(potAdded, priceRaised);
+    order(created)
+      .when({ type: 'change-line', by: ada, lineId: 'tea', quantity: 3, offers: dearer })
+      .then({ type: 'order.item-changed', orderId, lineId: 'tea', quantity: 3 }, priceRaised);
+    order(created, potAdded)
+      .when({ type: 'remove-line', by: ada, lineId: 'pot', offers: dearer })
+      .then({ type: 'order.item-removed', orderId, lineId: 'pot' }, priceRaised);
+    order(created)
+      .when({ type: 'submit', by: ada, offers: dearer })
+      .then(priceRaised, { ...submitted, totalMinor: 10_000 });
+  });
+  it('are taken once', () =>
+    order(created, priceRaised)
+      .when({ type: 'submit', by: ada, offers: dearer })
+      .then({ ...submitted, totalMinor: 10_000 }));
+  it('stay as they are once it is placed', () =>
+    order(...placed)
+      .when({ type: 'submit', by: ada, offers: dearer })
+      .thenNothing());
+  it('may move to another currency together', () =>
+    order(created)
+      .when({ type: 'submit', by: ada, offers: inDollars })
+      .then(
+        {
+          type: 'order.prices-changed',
+          orderId,
+          currency: 'USD',
+          previousCurrency: 'EUR',
+          prices: [{ lineId: 'tea', previousMinor: 1250, unitPriceMinor: 1400 }],
+        },
+        { ...submitted, totalMinor: 2800, currency: 'USD' },
+      ));
+  it('must be in one currency, except while lines are removed', () => {
+    const mixed = order(created, potAdded);
+    mixed.when({ type: 'submit', by: ada, offers: inDollars }).thenRefused('mixed-currency');
+    mixed
+      .when({ type: 'change-line', by: ada, lineId: 'tea', quantity: 1, offers: inDollars })
+      .thenRefused('mixed-currency');
+    mixed
+      .when({ type: 'add-line', by: ada, line: cup, currency: 'EUR', offers: inDollars })
+      .thenRefused('mixed-currency');
+    order(created, potAdded, { ...potAdded, line: cup })
+      .when({ type: 'remove-line', by: ada, lineId: 'pot', offers: inDollars })
+      .then({ type: 'order.item-removed', orderId, lineId: 'pot' });
+  });
+  it('that staff agreed to hold, for the quantity that staff agreed to', () => {
+    order(agreed)
+      .when({ type: 'submit', by: ada, offers: dearer })
+      .then({ ...submitted, totalMinor: 1800 });
+    const changed: OrderEvent = { type: 'order.item-changed', orderId, lineId: 'tea', quantity: 9 };
+    const change = { type: 'change-line', lineId: 'tea', quantity: 9, offers } as const;
+    order(agreed)
+      .when({ ...change, by: staff })
+      .then(changed);
+    const back: OrderEvent = {
+      type: 'order.prices-changed',
+      orderId,
+      currency: 'EUR',
+      previousCurrency: 'EUR',
+      prices: [{ lineId: 'tea', previousMinor: 900, unitPriceMinor: 1250 }],
+    };
+    order(agreed)
+      .when({ ...change, by: ada })
+      .then(changed, back);
+    order(agreed, changed, back)
+      .when({ ...change, by: ada, offers: dearer })
+      .then(priceRaised);
+  });
+  it('must add up to what the client displayed, if it says so', () => {
+    const submit = { type: 'submit', by: ada, offers: dearer } as const;
+    for (const expectedTotal of [
+      { amountMinor: 2500, currency: 'EUR' },
+      { amountMinor: 10_000, currency: 'USD' },
+    ]) {
+      order(created)
+        .when({ ...submit, expectedTotal })
+        .thenRefused('price-changed');
+    }
+    order(created)
+      .when({ ...submit, expectedTotal: { amountMinor: 10_000, currency: 'EUR' } })
+      .then(priceRaised, { ...submitted, totalMinor: 10_000 });
+    const { type: _, ...data } = created;
+    order()
+      .when({ type: 'create', order: data, submit: false, offers, expectedTotal: { amountMinor: 1, currency: 'EUR' } })
+      .thenRefused('price-changed');
+  });
+});
+
+describe('what there is too little of', () => {
+  const short = offersWith(tea, { available: 2 });
+  const { type: _, ...data } = created;
+  const more: Line = { ...tea, lineId: 'more', quantity: 1 };
+
+  it('cannot be ordered, whichever way', () => {
+    order(created)
+      .when({ type: 'add-line', by: ada, line: more, currency: 'EUR', offers: short })
+      .thenRefused('unavailable');
+    order(created)
+      .when({ type: 'change-line', by: ada, lineId: 'tea', quantity: 3, offers: short })
+      .thenRefused('unavailable');
+    order({ ...created, lines: [tea, more] })
+      .when({ type: 'submit', by: ada, offers: short })
+      .thenRefused('unavailable');
+    order()
+      .when({ type: 'create', order: { ...data, lines: [tea, more] }, submit: false, offers: short })
+      .thenRefused('unavailable');
+  });
+  it('does not keep the rest of the draft from being changed', () => {
+    const line: Line = { ...pot, lineId: 'other' };
+    order({ ...created, lines: [tea, more] })
+      .when({ type: 'add-line', by: ada, line, currency: 'EUR', offers: short })
+      .then({ type: 'order.item-added', orderId, line, currency: 'EUR' });
+    order({ ...created, lines: [tea, more] })
+      .when({ type: 'change-line', by: ada, lineId: 'tea', quantity: 1, offers: short })
+      .then({ type: 'order.item-changed', orderId, lineId: 'tea', quantity: 1 });
+  });
 });
 
 describe('cancelling an order', () => {
@@ -357,11 +505,11 @@ describe('letting the parcel leave', () => {
 
 describe('whose order it is', () => {
   const commands: OrderCommand[] = [
-    { type: 'add-line', by: eve, line: pot, currency: 'EUR' },
-    { type: 'change-line', by: eve, lineId: 'tea', quantity: 3 },
-    { type: 'remove-line', by: eve, lineId: 'tea' },
+    { type: 'add-line', by: eve, line: pot, currency: 'EUR', offers },
+    { type: 'change-line', by: eve, lineId: 'tea', quantity: 3, offers },
+    { type: 'remove-line', by: eve, lineId: 'tea', offers },
     { type: 'set-address', by: eve, address },
-    { type: 'submit', by: eve },
+    { type: 'submit', by: eve, offers },
     { type: 'cancel', by: eve, reason: 'malice' },
   ];
 
@@ -377,10 +525,10 @@ describe('whose order it is', () => {
   );
   it('a guest’s order is for staff only', () => {
     const guests: OrderEvent = { ...created, customer: { kind: 'guest', person: sealed<Guest>('Grace') } };
-    order(guests).when({ type: 'submit', by: ada }).thenRefused('order-unknown');
-    order(guests).when({ type: 'submit', by: staff }).then(submitted);
+    order(guests).when({ type: 'submit', by: ada, offers }).thenRefused('order-unknown');
+    order(guests).when({ type: 'submit', by: staff, offers }).then(submitted);
   });
-  it('staff may act for a customer', () => order(created).when({ type: 'submit', by: staff }).then(submitted));
+  it('staff may act for a customer', () => order(created).when({ type: 'submit', by: staff, offers }).then(submitted));
 });
 
 describe('any sequence of commands', () => {
@@ -393,7 +541,22 @@ describe('any sequence of commands', () => {
     name: fc.string(),
     quantity,
     unitPriceMinor: fc.oneof({ weight: 9, arbitrary: fc.nat(10_000) }, fc.maxSafeNat()),
+    priceAgreed: fc.constantFrom(undefined, undefined, true as const),
   });
+  /** Prices, currencies and stock that move between any two commands. */
+  const someOffers: fc.Arbitrary<Offers> = fc
+    .record({
+      unitPriceMinor: fc.oneof({ weight: 9, arbitrary: fc.nat(10_000) }, fc.maxSafeNat()),
+      currency: fc.constantFrom('EUR', 'EUR', 'EUR', 'USD'),
+      available: fc.constantFrom(1_000_000, 1_000_000, 5, 0),
+    })
+    .chain((change) =>
+      fc.constantFrom(
+        new Map([tea, { ...tea, productId: 'p' }].map((line) => offerOf(line))),
+        new Map([offerOf(tea), offerOf({ ...tea, productId: 'p' }, change)]),
+        new Map([tea, { ...tea, productId: 'p' }].map((line) => offerOf(line, change))),
+      ),
+    );
   const by = fc.constantFrom(ada, ada, ada, staff, eve);
   const anAddress = fc.constantFrom(address, sealed<Address>('Ockham'));
   const command: fc.Arbitrary<OrderCommand> = fc.oneof(
@@ -404,22 +567,29 @@ describe('any sequence of commands', () => {
         customer: fc.constant(content.customer),
         currency: fc.constant('EUR'),
         orderedAt: fc.constant(content.orderedAt),
-        lines: fc.array(line, { maxLength: 2 }),
+        lines: fc.uniqueArray(line, { maxLength: 2, selector: ({ lineId }) => lineId }),
         shippingAddress: fc.option(anAddress, { nil: undefined }),
         paymentMethod: fc.option(fc.constant('sandbox_ok'), { nil: undefined }),
       }),
       submit: fc.boolean(),
+      offers: someOffers,
     }),
     fc.record({
       type: fc.constant('add-line' as const),
       by,
       line,
       currency: fc.constantFrom('EUR', 'EUR', 'EUR', 'USD'),
+      offers: someOffers,
     }),
-    fc.record({ type: fc.constant('change-line' as const), by, lineId, quantity }),
-    fc.record({ type: fc.constant('remove-line' as const), by, lineId }),
+    fc.record({ type: fc.constant('change-line' as const), by, lineId, quantity, offers: someOffers }),
+    fc.record({ type: fc.constant('remove-line' as const), by, lineId, offers: someOffers }),
     fc.record({ type: fc.constant('set-address' as const), by, address: anAddress }),
-    fc.record({ type: fc.constant('submit' as const), by, paymentMethod: fc.constantFrom(undefined, 'sandbox_ok') }),
+    fc.record({
+      type: fc.constant('submit' as const),
+      by,
+      paymentMethod: fc.constantFrom(undefined, 'sandbox_ok'),
+      offers: someOffers,
+    }),
     fc.record({ type: fc.constant('cancel' as const), by, reason: fc.string() }),
     fc.constantFrom<OrderCommand>(
       { type: 'mark-reserved' },
@@ -438,7 +608,7 @@ describe('any sequence of commands', () => {
     .tuple(fc.boolean(), fc.array(command, { maxLength: 30 }))
     .map(([plain, commands]): OrderCommand[] => {
       const { type: _, ...data } = created;
-      return plain ? commands : [{ type: 'create', order: data, submit: false }, ...commands];
+      return plain ? commands : [{ type: 'create', order: data, submit: false, offers }, ...commands];
     });
 
   /** Every command in turn; what it refuses changes nothing. */
@@ -493,13 +663,35 @@ describe('any sequence of commands', () => {
       expect(events.map(({ type }) => type)).not.toContain('order.created');
     }));
 
-  it('never submits an order that is empty, goes nowhere or is not paid for', () =>
+  it('never submits an order that is empty, goes nowhere or is not paid for if it costs anything', () =>
     holds((_, events, after) => {
       if (!events.some(({ type }) => type === 'order.submitted') || after.status === 'none') return;
       expect(after.lines.length).toBeGreaterThan(0);
       expect(after.shippingAddress).toBeDefined();
-      expect(after.paymentMethod).toBeDefined();
+      if (totalMinor(after.lines) > 0) expect(after.paymentMethod).toBeDefined();
     }));
+
+  it('submits only what there is enough of, at what it costs at that moment', () =>
+    fc.assert(
+      fc.property(sequence, someOffers, (commands, last) => {
+        const { state } = run(commands, () => undefined);
+        if (state.status !== 'draft' || state.lines.some((line) => line.priceAgreed)) return;
+        const { log } = run(
+          [...commands, { type: 'submit', by: staff, paymentMethod: 'sandbox_ok', offers: last }],
+          () => undefined,
+        );
+        const after = fold(orderDecider, log);
+        if (after.status !== 'submitted') return;
+        for (const { productId, unitPriceMinor } of after.lines) {
+          const wanted = after.lines
+            .filter((line) => line.productId === productId)
+            .reduce((sum, { quantity }) => sum + quantity, 0);
+          const offer = last.get(productId)!;
+          expect(offer).toMatchObject({ unitPriceMinor, currency: after.currency });
+          expect(offer.available).toBeGreaterThanOrEqual(wanted);
+        }
+      }),
+    ));
 
   it('leaves a cancelled order cancelled', () =>
     holds((before, events) => {
@@ -544,6 +736,7 @@ describe('any sequence of commands', () => {
       { type: 'order.item-added', orderId, line: pot, currency: 'EUR' },
       { type: 'order.item-changed', orderId, lineId: 'cup', quantity: 2 },
       { type: 'order.item-removed', orderId, lineId: 'cup' },
+      priceRaised,
       { type: 'order.shipping-address-set', orderId, address },
       ...[submitted, reserved, paid, fulfilling, shipped, delivered, completed, cancellationRequested, cancelled],
     );

@@ -7,7 +7,8 @@ export class OrderSubmitted {
     readonly orderId: string,
     readonly totalMinor: number,
     readonly currency: string,
-    readonly paymentMethod: string,
+    /** May be missing if nothing is to be paid. */
+    readonly paymentMethod?: string,
   ) {}
 }
 

@@ -2,16 +2,19 @@ import { DomainError } from '../../../kernel/domain-error';
 import type { Decider } from '../../../kernel/event-store/decider';
 import type { EventOf } from '../../../kernel/event-store/event';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
-
-/** Amounts are integer minor units of the order's one currency. */
-export interface Line {
-  readonly lineId: string;
-  readonly productId: string;
-  readonly sku: string;
-  readonly name: string;
-  readonly quantity: number;
-  readonly unitPriceMinor: number;
-}
+import {
+  assertAvailable,
+  assertOneCurrency,
+  type Line,
+  mixedCurrency,
+  type Offers,
+  type Priced,
+  priced,
+  type PriceMove,
+  priceMoves,
+  repriced,
+  totalMinor,
+} from './lines';
 
 export type Customer =
   { readonly kind: 'account'; readonly userId: string } | { readonly kind: 'guest'; readonly person: Sealed<Guest> };
@@ -84,8 +87,13 @@ export type OrderEvent =
   | EventOf<'order.item-added', OrderFact & { line: Line; currency: string }>
   | EventOf<'order.item-changed', OrderFact & { lineId: string; quantity: number }>
   | EventOf<'order.item-removed', OrderFact & { lineId: string }>
+  | EventOf<
+      'order.prices-changed',
+      OrderFact & { currency: string; previousCurrency: string; prices: readonly PriceMove[] }
+    >
   | EventOf<'order.shipping-address-set', OrderFact & { address: Sealed<Address> }>
-  | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod: string }>
+  /** `paymentMethod` may be missing if nothing is to be paid. */
+  | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod?: string }>
   | EventOf<'order.reserved', OrderFact>
   | EventOf<'order.paid', OrderFact & { paymentId: string }>
   | EventOf<'order.fulfilling', OrderFact & { shipmentId: string }>
@@ -102,6 +110,7 @@ export const orderEventTypes: readonly OrderEvent['type'][] = [
   'order.item-added',
   'order.item-changed',
   'order.item-removed',
+  'order.prices-changed',
   'order.shipping-address-set',
   'order.submitted',
   'order.reserved',
@@ -123,13 +132,20 @@ export interface By {
 
 type Created = Extract<OrderEvent, { type: 'order.created' }>;
 
+/** What a client displayed as the total. */
+export interface ExpectedTotal {
+  readonly amountMinor: number;
+  readonly currency: string;
+}
+
+/** `offers` has all products of the draft: each change of its lines, and its submission, prices all of them anew. */
 export type OrderCommand =
-  | { type: 'create'; order: Omit<Created, 'type'>; submit: boolean }
-  | { type: 'add-line'; by: By; line: Line; currency: string }
-  | { type: 'change-line'; by: By; lineId: string; quantity: number }
-  | { type: 'remove-line'; by: By; lineId: string }
+  | { type: 'create'; order: Omit<Created, 'type'>; submit: boolean; offers: Offers; expectedTotal?: ExpectedTotal }
+  | { type: 'add-line'; by: By; line: Line; currency: string; offers: Offers }
+  | { type: 'change-line'; by: By; lineId: string; quantity: number; offers: Offers }
+  | { type: 'remove-line'; by: By; lineId: string; offers: Offers }
   | { type: 'set-address'; by: By; address: Sealed<Address> }
-  | { type: 'submit'; by: By; paymentMethod?: string }
+  | { type: 'submit'; by: By; paymentMethod?: string; offers: Offers; expectedTotal?: ExpectedTotal }
   | { type: 'cancel'; by: By; reason: string }
   | { type: 'mark-reserved' }
   | { type: 'mark-paid'; paymentId: string }
@@ -146,10 +162,6 @@ export const maxLines = 1000;
 /** Under whose key an order's personal data is sealed: a guest is known by this one order only. */
 export function personBehind({ orderId, customer }: Pick<Content, 'orderId' | 'customer'>): string {
   return customer.kind === 'account' ? customer.userId : orderId;
-}
-
-export function totalMinor(lines: readonly Line[]): number {
-  return lines.reduce((sum, line) => sum + line.quantity * line.unitPriceMinor, 0);
 }
 
 /** What can be done with an order by hand, in each state. */
@@ -177,23 +189,46 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
     const { orderId } = order;
     switch (command.type) {
       case 'add-line': {
-        const { lines, currency } = draft(order, 'add a line');
-        if (lines.some((line) => line.lineId === command.line.lineId)) return [];
+        const open = draft(order, 'add a line');
+        const { lines } = open;
+        const { line, currency, offers } = command;
+        if (lines.some(({ lineId }) => lineId === line.lineId)) return [];
         if (lines.length >= maxLines) throw invalid('too-many-lines', `An order has at most ${maxLines} lines.`);
-        if (lines.length > 0 && command.currency !== currency) throw mixedCurrency(currency, command.currency);
-        assertTotal([...lines, command.line]);
-        return [{ type: 'order.item-added', orderId, line: command.line, currency: command.currency }];
+        assertAvailable([...lines, line], offers, line.productId);
+        const now = priced(lines, open.currency, offers);
+        assertOneCurrency(now);
+        if (lines.length > 0 && currency !== now.currency) throw mixedCurrency(now.currency, currency);
+        assertTotal([...now.lines, line]);
+        return [{ type: 'order.item-added', orderId, line, currency }, ...pricesChanged(orderId, open, now)];
       }
       case 'change-line': {
-        const { lines } = draft(order, 'change a line');
-        const line = lineOf(lines, command.lineId);
-        if (line.quantity === command.quantity) return [];
-        assertTotal(lines.map((each) => (each === line ? { ...each, quantity: command.quantity } : each)));
-        return [{ type: 'order.item-changed', orderId, lineId: command.lineId, quantity: command.quantity }];
+        const open = draft(order, 'change a line');
+        const { lineId, quantity, offers, by } = command;
+        const line = lineOf(open.lines, lineId);
+        const isChange = line.quantity !== quantity;
+        // staff agreed to a price for the quantity that they saw
+        const priceAgreed = isChange && !by.staff ? undefined : line.priceAgreed;
+        const lines = open.lines.map((each) => (each === line ? { ...line, quantity, priceAgreed } : each));
+        if (isChange) assertAvailable(lines, offers, line.productId);
+        const now = priced(lines, open.currency, offers);
+        assertOneCurrency(now);
+        assertTotal(now.lines);
+        const changed: OrderEvent = { type: 'order.item-changed', orderId, lineId, quantity };
+        return [...(isChange ? [changed] : []), ...pricesChanged(orderId, open, now)];
       }
       case 'remove-line': {
-        lineOf(draft(order, 'remove a line').lines, command.lineId);
-        return [{ type: 'order.item-removed', orderId, lineId: command.lineId }];
+        const open = draft(order, 'remove a line');
+        const { lineId, offers } = command;
+        const line = lineOf(open.lines, lineId);
+        const now = priced(
+          open.lines.filter((each) => each !== line),
+          open.currency,
+          offers,
+        );
+        const removed: OrderEvent = { type: 'order.item-removed', orderId, lineId };
+        // A draft whose products are now sold in several currencies is mended by removing lines, one after the other.
+        if (now.otherCurrency !== undefined || !isCountable(now.lines)) return [removed];
+        return [removed, ...pricesChanged(orderId, open, now)];
       }
       case 'set-address': {
         const { shippingAddress } = draft(order, 'set the shipping address');
@@ -204,7 +239,7 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       case 'submit':
         // submitted already, and perhaps further by now: the wish has been granted
         if (order.status !== 'draft' && order.status !== 'cancelled') return [];
-        return [submitted(draft(order, 'submit'), command.paymentMethod)];
+        return place(draft(order, 'submit'), command);
       case 'cancel': {
         const { reason } = command;
         if (order.status === 'cancelled') return [];
@@ -265,6 +300,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       }
       case 'order.item-removed':
         return { ...order, lines: order.lines.filter((line) => line.lineId !== event.lineId) };
+      case 'order.prices-changed':
+        return { ...order, currency: event.currency, lines: repriced(order.lines, event.prices) };
       case 'order.shipping-address-set':
         return { ...order, shippingAddress: event.address };
       case 'order.submitted':
@@ -291,27 +328,77 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
 type Known = Exclude<Order, { status: 'none' }>;
 type Draft = Extract<Order, { status: 'draft' }>;
 
-function create({ order, submit }: Extract<OrderCommand, { type: 'create' }>, state: Order): OrderEvent[] {
+function create(command: Extract<OrderCommand, { type: 'create' }>, state: Order): OrderEvent[] {
   if (state.status !== 'none') return [];
+  const { order, submit, offers, expectedTotal } = command;
   if (order.lines.length > maxLines) throw invalid('too-many-lines', `An order has at most ${maxLines} lines.`);
+  assertAvailable(order.lines, offers);
   assertTotal(order.lines);
+  const draft: Draft = { status: 'draft', ...order };
+  assertExpected(expectedTotal, draft, draft);
   const created: Created = { type: 'order.created', ...order };
-  return submit ? [created, submitted({ status: 'draft', ...order }, order.paymentMethod)] : [created];
+  return submit ? [created, ...place(draft, { paymentMethod: order.paymentMethod, offers, expectedTotal })] : [created];
 }
 
-function submitted(order: Draft, method: string | undefined): OrderEvent {
-  const { orderId, lines, currency, shippingAddress } = order;
+type Placing = Pick<Extract<OrderCommand, { type: 'submit' }>, 'paymentMethod' | 'offers' | 'expectedTotal'>;
+
+/** A refusal leaves the draft as it was, with the prices that it had. */
+function place(order: Draft, { paymentMethod: method, offers, expectedTotal }: Placing): OrderEvent[] {
+  const { orderId, lines, shippingAddress } = order;
   if (lines.length === 0) {
     throw wrongState(order, 'order-empty', 'An order without lines cannot be submitted: add a line first.');
   }
   if (!shippingAddress) {
     throw wrongState(order, 'address-missing', 'Say where it goes first: PUT /v1/orders/{id}/shipping-address.');
   }
+  assertAvailable(lines, offers);
+  const now = priced(lines, order.currency, offers);
+  assertOneCurrency(now);
+  assertTotal(now.lines);
+  assertExpected(expectedTotal, order, now);
+  const total = totalMinor(now.lines);
   const paymentMethod = method ?? order.paymentMethod;
-  if (paymentMethod === undefined) {
+  if (paymentMethod === undefined && total > 0) {
     throw wrongState(order, 'payment-method-missing', 'Say how it is paid: give paymentMethod.');
   }
-  return { type: 'order.submitted', orderId, totalMinor: totalMinor(lines), currency, paymentMethod };
+  return [
+    ...pricesChanged(orderId, order, now),
+    { type: 'order.submitted', orderId, totalMinor: total, currency: now.currency, paymentMethod },
+  ];
+}
+
+function pricesChanged(orderId: string, before: Priced, now: Priced): OrderEvent[] {
+  const prices = priceMoves(before, now);
+  if (prices.length === 0) return [];
+  return [{ type: 'order.prices-changed', orderId, currency: now.currency, previousCurrency: before.currency, prices }];
+}
+
+/** @throws DomainError `price-changed`, with what the order costs now; the lines whose price moved come first */
+function assertExpected(expected: ExpectedTotal | undefined, before: Priced, now: Priced): void {
+  const { currency } = now;
+  const amountMinor = totalMinor(now.lines);
+  if (!expected || (expected.amountMinor === amountMinor && expected.currency === currency)) return;
+  const previous = new Map(priceMoves(before, now).map((move) => [move.lineId, move.previousMinor]));
+  const lines = now.lines
+    .map(({ lineId, productId, sku, name, quantity, unitPriceMinor }) => {
+      const previousMinor = previous.get(lineId);
+      return {
+        lineId,
+        productId,
+        sku,
+        name,
+        quantity,
+        unitPrice: { amountMinor: unitPriceMinor, currency },
+        ...(previousMinor !== undefined && {
+          previousUnitPrice: { amountMinor: previousMinor, currency: before.currency },
+        }),
+      };
+    })
+    .sort((a, b) => Number(previous.has(b.lineId)) - Number(previous.has(a.lineId)));
+  const message =
+    `The total is ${amountMinor} ${currency} in minor units, not ${expected.amountMinor} ${expected.currency}: ` +
+    'nothing was placed. Show the new total, and repeat the request with it as expectedTotal.';
+  throw new DomainError('conflict', 'price-changed', message, { total: { amountMinor, currency }, lines });
 }
 
 /** @throws DomainError `order-unknown` */
@@ -364,17 +451,17 @@ function lineOf(lines: readonly Line[], lineId: string): Line {
   throw new DomainError('not-found', 'line-unknown', `The order has no line ${lineId}.`);
 }
 
+function isCountable(lines: readonly Line[]): boolean {
+  return Number.isSafeInteger(totalMinor(lines));
+}
+
 function assertTotal(lines: readonly Line[]): void {
-  if (Number.isSafeInteger(totalMinor(lines))) return;
+  if (isCountable(lines)) return;
   throw invalid('total-too-large', 'The total is beyond what can be counted exactly.');
 }
 
 export function unknownOrder(): DomainError {
   return new DomainError('not-found', 'order-unknown', 'There is no such order.');
-}
-
-export function mixedCurrency(expected: string, found: string): DomainError {
-  return invalid('mixed-currency', `An order is in one currency: this one is in ${expected}, not ${found}.`);
 }
 
 function wrongState(order: Known, code: string, message: string): DomainError {

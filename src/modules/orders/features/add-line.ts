@@ -1,10 +1,10 @@
 import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
 import { currentContext } from '../../../kernel/context';
 import type { By } from '../domain/order';
-import { OrderStreams, type OrderVersion } from '../order-streams';
-import { priceLines, type RequestedLine } from './create-order';
+import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-streams';
+import { linesOf, offersFor, type RequestedLine } from './offers';
 
-/** Draft only. Throws as `CreateOrder` does. */
+/** Draft only; prices all its lines anew. Throws as `CreateOrder` does. */
 export class AddLine extends Command<OrderVersion> {
   constructor(
     readonly orderId: string,
@@ -23,18 +23,17 @@ export class AddLineHandler implements ICommandHandler<AddLine> {
     private readonly queries: QueryBus,
   ) {}
 
-  async execute({ orderId, by, line, expectedVersion }: AddLine): Promise<OrderVersion> {
+  execute({ orderId, by, line, expectedVersion }: AddLine): Promise<OrderVersion> {
     const lineId = currentContext().nextId('line');
-    const { state, version: found } = await this.orders.loadFor(by, orderId);
-    // A repeated request finds its line in the order, whatever has happened to stock and prices since.
-    if (state.lines.some((each) => each.lineId === lineId)) {
-      await this.orders.assertAddedByThisRequest(orderId, lineId);
-      return { orderId, version: found };
-    }
-    const { lines, currency } = await priceLines(this.queries, orderId, [line]);
-    const added = { ...lines[0]!, lineId };
-    const command = { type: 'add-line', by, line: added, currency } as const;
-    const { version } = await this.orders.decide(orderId, command, { expectedVersion });
-    return { orderId, version };
+    const prepare = async (order: KnownOrder) => {
+      // A repeated request finds its line in the order, whatever has happened to stock and prices since.
+      if (order.lines.some((each) => each.lineId === lineId)) {
+        await this.orders.assertAddedByThisRequest(orderId, lineId);
+      }
+      const offers = await offersFor(this.queries, order, [line]);
+      const { lines, currency } = linesOf(orderId, [line], offers);
+      return { type: 'add-line', by, line: { ...lines[0]!, lineId }, currency, offers } as const;
+    };
+    return this.orders.decideOn(by, orderId, prepare, expectedVersion);
   }
 }

@@ -1,8 +1,13 @@
-import { Command, CommandHandler, type ICommandHandler } from '@nestjs/cqrs';
+import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
 import type { By } from '../domain/order';
-import { OrderStreams, type OrderVersion } from '../order-streams';
+import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-streams';
+import { offersFor } from './offers';
 
-/** Draft only. Without a quantity the line is removed. */
+/**
+ * Draft only; prices all its lines anew. Without a quantity the line is removed.
+ *
+ * @throws DomainError `unavailable` (conflict), `mixed-currency` (invalid)
+ */
 export class ChangeLine extends Command<OrderVersion> {
   constructor(
     readonly orderId: string,
@@ -17,14 +22,17 @@ export class ChangeLine extends Command<OrderVersion> {
 
 @CommandHandler(ChangeLine)
 export class ChangeLineHandler implements ICommandHandler<ChangeLine> {
-  constructor(private readonly orders: OrderStreams) {}
+  constructor(
+    private readonly orders: OrderStreams,
+    private readonly queries: QueryBus,
+  ) {}
 
-  async execute({ orderId, by, lineId, quantity, expectedVersion }: ChangeLine): Promise<OrderVersion> {
-    const { version } = await this.orders.decide(
-      orderId,
-      quantity === undefined ? { type: 'remove-line', by, lineId } : { type: 'change-line', by, lineId, quantity },
-      { expectedVersion },
-    );
-    return { orderId, version };
+  execute({ orderId, by, lineId, quantity, expectedVersion }: ChangeLine): Promise<OrderVersion> {
+    const prepare = async (order: KnownOrder) => {
+      const offers = await offersFor(this.queries, order);
+      if (quantity === undefined) return { type: 'remove-line', by, lineId, offers } as const;
+      return { type: 'change-line', by, lineId, quantity, offers } as const;
+    };
+    return this.orders.decideOn(by, orderId, prepare, expectedVersion);
   }
 }

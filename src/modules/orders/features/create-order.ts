@@ -1,19 +1,12 @@
 import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
 import { currentContext } from '../../../kernel/context';
 import { DomainError } from '../../../kernel/domain-error';
-import { deriveId } from '../../../kernel/ids';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
-import { GetProducts, type ProductCard } from '../../products/contracts/get-products';
+import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { GetUser } from '../../users/contracts/get-user';
-import { type Address, type Customer, type Guest, type Line, mixedCurrency, personBehind } from '../domain/order';
+import { type Address, type Customer, type ExpectedTotal, type Guest, personBehind } from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
-
-export interface RequestedLine {
-  readonly productId: string;
-  readonly quantity: number;
-  /** Instead of the catalogue's price; integer minor units. */
-  readonly unitPrice?: { readonly amountMinor: number; readonly currency: string };
-}
+import { linesOf, offersFor, type RequestedLine } from './offers';
 
 export interface NewOrder {
   /** An account's id, or what is known of a guest. */
@@ -26,16 +19,20 @@ export interface NewOrder {
 }
 
 /**
- * @throws DomainError `user-unknown` (not found), `product-unknown`, `mixed-currency` (invalid), `unavailable` (conflict)
+ * @throws DomainError `user-unknown` (not found), `product-unknown`, `mixed-currency` (invalid), `unavailable`,
+ *   `price-changed` (conflict)
  */
 export class CreateOrder extends Command<OrderVersion> {
   constructor(
     readonly order: NewOrder,
     readonly submit: boolean,
+    readonly expectedTotal?: ExpectedTotal,
   ) {
     super();
   }
 }
+
+const unsealed = { person: '', sealed: '', members: [] } satisfies Sealed<Guest & Address>;
 
 @CommandHandler(CreateOrder)
 export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
@@ -45,7 +42,7 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     private readonly personalData: PersonalData,
   ) {}
 
-  async execute({ order, submit }: CreateOrder): Promise<OrderVersion> {
+  async execute({ order, submit, expectedTotal }: CreateOrder): Promise<OrderVersion> {
     const orderId = currentContext().nextId('order');
     const { customer: who, shippingAddress: address, lines: requested, orderedAt, ...rest } = order;
     // A request told again finds its order made, whatever has happened to stock and prices since.
@@ -56,16 +53,28 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     }
 
     if ('userId' in who) await this.assertUser(who.userId);
-    const { lines, currency } = await priceLines(this.queries, orderId, requested);
-    const customer: Customer =
-      'userId' in who
-        ? { kind: 'account', userId: who.userId }
-        : { kind: 'guest', person: await this.personalData.seal(orderId, who.guest) };
+    const offers = await offersFor(this.queries, { status: 'draft', lines: [] }, requested);
+    const { lines, currency } = linesOf(orderId, requested, offers);
+    const content = { orderId, ...rest, currency, lines, orderedAt: orderedAt.toISOString() };
+    const make = (customer: Customer, shippingAddress: Sealed<Address> | undefined) => {
+      return {
+        type: 'create',
+        order: { ...content, customer, shippingAddress },
+        submit,
+        offers,
+        expectedTotal,
+      } as const;
+    };
+    const customerOf = (person: Sealed<Guest>): Customer =>
+      'userId' in who ? { kind: 'account', userId: who.userId } : { kind: 'guest', person };
+    // Sealing makes a key for a person of whom nothing was known. What is refused leaves nothing behind.
+    this.orders.simulate({ status: 'none' }, make(customerOf(unsealed), address && unsealed));
+    const customer = customerOf('guest' in who ? await this.personalData.seal(orderId, who.guest) : unsealed);
     const person = personBehind({ orderId, customer });
-    const shippingAddress = address && (await this.personalData.seal(person, address));
-    const at = orderedAt.toISOString();
-    const created = { orderId, ...rest, customer, shippingAddress, currency, lines, orderedAt: at };
-    const { version } = await this.orders.decide(orderId, { type: 'create', order: created, submit });
+    const { version } = await this.orders.decide(
+      orderId,
+      make(customer, address && (await this.personalData.seal(person, address))),
+    );
     return { orderId, version };
   }
 
@@ -74,54 +83,4 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     if (user?.active) return;
     throw new DomainError('not-found', 'user-unknown', `There is no active user ${userId}.`);
   }
-}
-
-/** Looks products up: that they exist, are for sale and there are enough of them, and what they cost. */
-export async function priceLines(
-  queries: QueryBus,
-  orderId: string,
-  requested: readonly RequestedLine[],
-): Promise<{ lines: Line[]; currency: string }> {
-  if (requested.length === 0) return { lines: [], currency: 'EUR' };
-  const products = new Map<string, ProductCard>();
-  const found = await queries.execute(new GetProducts([...new Set(requested.map((line) => line.productId))]));
-  for (const product of found) products.set(product.id, product);
-  assertKnown(requested, products);
-  assertAvailable(requested, products);
-
-  const lines: Line[] = [];
-  let currency: string | undefined;
-  for (const [nth, { productId, quantity, unitPrice }] of requested.entries()) {
-    const product = products.get(productId)!;
-    const price = unitPrice ?? { amountMinor: product.priceMinor, currency: product.currency };
-    currency ??= price.currency;
-    if (price.currency !== currency) throw mixedCurrency(currency, price.currency);
-    const { sku, name } = product;
-    const lineId = deriveId(orderId, `line ${nth}`);
-    lines.push({ lineId, productId, sku, name, quantity, unitPriceMinor: price.amountMinor });
-  }
-  return { lines, currency: currency! };
-}
-
-function assertKnown(requested: readonly RequestedLine[], products: ReadonlyMap<string, ProductCard>): void {
-  const errors = requested.flatMap(({ productId }, nth) =>
-    products.has(productId)
-      ? []
-      : [{ pointer: `/lines/${nth}/productId`, message: `there is no product ${productId}` }],
-  );
-  if (errors.length === 0) return;
-  throw new DomainError('invalid', 'product-unknown', `${errors[0]!.message.replace('there', 'There')}.`, { errors });
-}
-
-function assertAvailable(requested: readonly RequestedLine[], products: ReadonlyMap<string, ProductCard>): void {
-  const wanted = new Map<string, number>();
-  for (const { productId, quantity } of requested) wanted.set(productId, (wanted.get(productId) ?? 0) + quantity);
-  const short = [...wanted].flatMap(([productId, quantity]) => {
-    const { sku, active, available } = products.get(productId)!;
-    const left = active ? available : 0;
-    return left >= quantity ? [] : [{ productId, sku, requested: quantity, available: left }];
-  });
-  if (short.length === 0) return;
-  const list = short.map(({ sku, requested, available }) => `${sku} (${requested} wanted, ${available} available)`);
-  throw new DomainError('conflict', 'unavailable', `Not available: ${list.join(', ')}.`, { short });
 }

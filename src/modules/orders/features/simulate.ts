@@ -10,10 +10,10 @@ import {
   type OrderStatus,
   personBehind,
   statusOf,
-  totalMinor,
 } from '../domain/order';
+import { totalMinor } from '../domain/lines';
 import { type KnownOrder, OrderStreams } from '../order-streams';
-import { priceLines } from './create-order';
+import { linesOf, offersFor } from './offers';
 
 export type Wish =
   | { readonly action: 'addLine'; readonly productId: string; readonly quantity: number }
@@ -77,23 +77,24 @@ export class SimulateOrderHandler implements IQueryHandler<SimulateOrder> {
     const { orderId } = order;
     switch (wish.action) {
       case 'addLine': {
-        const { lines, currency } = await priceLines(this.queries, orderId, [wish]);
-        return {
-          type: 'add-line',
-          by,
-          line: { ...lines[0]!, lineId: deriveId(orderId, `simulated ${nth}`) },
-          currency,
-        };
+        const offers = await offersFor(this.queries, order, [wish]);
+        const { lines, currency } = linesOf(orderId, [wish], offers);
+        const line = { ...lines[0]!, lineId: deriveId(orderId, `simulated ${nth}`) };
+        return { type: 'add-line', by, line, currency, offers };
       }
-      case 'changeLine':
-        return { type: 'change-line', by, lineId: wish.lineId, quantity: wish.quantity };
+      case 'changeLine': {
+        const { lineId, quantity } = wish;
+        return { type: 'change-line', by, lineId, quantity, offers: await offersFor(this.queries, order) };
+      }
       case 'removeLine':
-        return { type: 'remove-line', by, lineId: wish.lineId };
+        return { type: 'remove-line', by, lineId: wish.lineId, offers: await offersFor(this.queries, order) };
       case 'setShippingAddress':
         // as it would stand in the log; at most this makes the person's key
         return { type: 'set-address', by, address: await this.personalData.seal(personBehind(order), wish.address) };
-      case 'submit':
-        return { type: 'submit', by, paymentMethod: wish.paymentMethod };
+      case 'submit': {
+        const { paymentMethod } = wish;
+        return { type: 'submit', by, paymentMethod, offers: await offersFor(this.queries, order) };
+      }
       case 'cancel':
         return { type: 'cancel', by, reason: wish.reason };
     }

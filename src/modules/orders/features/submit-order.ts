@@ -1,16 +1,23 @@
 import { Command, CommandHandler, type ICommandHandler, QueryBus } from '@nestjs/cqrs';
 import { DomainError } from '../../../kernel/domain-error';
 import { GetUser } from '../../users/contracts/get-user';
-import type { By } from '../domain/order';
-import { OrderStreams, type OrderVersion } from '../order-streams';
+import type { By, ExpectedTotal } from '../domain/order';
+import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-streams';
+import { offersFor } from './offers';
 
-/** Starts fulfilment. @throws DomainError `customer-inactive` (conflict), besides what the order's state forbids */
+/**
+ * Prices all lines anew and starts fulfilment.
+ *
+ * @throws DomainError `customer-inactive`, `unavailable`, `price-changed` (conflict), `mixed-currency` (invalid), besides
+ *   what the order's state forbids
+ */
 export class SubmitOrder extends Command<OrderVersion> {
   constructor(
     readonly orderId: string,
     readonly by: By,
     /** Default: what the order was created with. */
     readonly paymentMethod?: string,
+    readonly expectedTotal?: ExpectedTotal,
     readonly expectedVersion?: number,
   ) {
     super();
@@ -24,12 +31,15 @@ export class SubmitOrderHandler implements ICommandHandler<SubmitOrder> {
     private readonly queries: QueryBus,
   ) {}
 
-  async execute({ orderId, by, paymentMethod, expectedVersion }: SubmitOrder): Promise<OrderVersion> {
-    const { state: order } = await this.orders.loadFor(by, orderId);
-    if (order.status === 'draft' && order.customer.kind === 'account') await this.assertActive(order.customer.userId);
-    const { version } = await this.orders.decide(orderId, { type: 'submit', by, paymentMethod }, { expectedVersion });
-    return { orderId, version };
+  execute({ orderId, by, paymentMethod, expectedTotal, expectedVersion }: SubmitOrder): Promise<OrderVersion> {
+    const prepare = async (order: KnownOrder) => {
+      if (order.status === 'draft' && order.customer.kind === 'account') await this.assertActive(order.customer.userId);
+      const offers = await offersFor(this.queries, order);
+      return { type: 'submit', by, paymentMethod, offers, expectedTotal } as const;
+    };
+    return this.orders.decideOn(by, orderId, prepare, expectedVersion);
   }
+
   private async assertActive(userId: string): Promise<void> {
     const user = await this.queries.execute(new GetUser(userId));
     if (user?.active) return;

@@ -2,7 +2,7 @@ import type { OnModuleInit } from '@nestjs/common';
 import { Command, CommandHandler, type ICommandHandler, type IEventHandler } from '@nestjs/cqrs';
 import { currentContext } from '../../../kernel/context';
 import { EventType } from '../../../kernel/event-store/event-type';
-import { saga, SagaExecutionError, type SagaFailure } from '../../../kernel/sagas/saga';
+import { saga, SagaExecutionError, type SagaFailure, type Step } from '../../../kernel/sagas/saga';
 import { Sagas } from '../../../kernel/sagas/sagas';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { Reaction } from '../../../kernel/subscriptions/reaction';
@@ -11,45 +11,58 @@ import { ProcessPayment, RefundPayment } from '../../payments/contracts/process-
 import { ReleaseInventory, ReserveInventory } from '../../products/contracts/reserve-inventory';
 import { CancelShipment, CreateShipment } from '../../shipping/contracts/create-shipment';
 import { OrderSubmitted } from '../contracts/order-events';
-import { type Address, type Line, totalMinor } from '../domain/order';
+import { type Line, totalMinor } from '../domain/lines';
+import type { Address } from '../domain/order';
 import { OrderStreams } from '../order-streams';
 
-/** What it takes to carry an order out, as it stood when it was submitted. */
-interface Fulfilment {
+/** What it takes to carry out an order that costs nothing, as it stood when it was submitted. */
+interface Giving {
   readonly orderId: string;
   readonly lines: readonly Pick<Line, 'productId' | 'sku' | 'name' | 'quantity'>[];
+  readonly address: Sealed<Address>;
+}
+
+interface Fulfilment extends Giving {
   /** Integer minor units. */
   readonly totalMinor: number;
   readonly currency: string;
   readonly paymentMethod: string;
-  readonly address: Sealed<Address>;
 }
 
+const reserveInventory: Step<Giving> = {
+  execute: (f, { key }) =>
+    new ReserveInventory(
+      key,
+      f.orderId,
+      f.lines.map(({ productId, quantity }) => ({ productId, quantity })),
+    ),
+  compensate: (f, { key }) => new ReleaseInventory(key, f.orderId),
+};
+
+const createShipment: Step<Giving> = {
+  execute: (f) =>
+    new CreateShipment(
+      f.orderId,
+      f.address,
+      f.lines.map(({ sku, name, quantity }) => ({ sku, name, quantity })),
+    ),
+  compensate: (f) => new CancelShipment(f.orderId),
+};
+
 export const OrderFulfilment = saga<Fulfilment>('order-fulfilment', { version: 1 })
-  .step('reserveInventory', {
-    execute: (f, { key }) =>
-      new ReserveInventory(
-        key,
-        f.orderId,
-        f.lines.map(({ productId, quantity }) => ({ productId, quantity })),
-      ),
-    compensate: (f, { key }) => new ReleaseInventory(key, f.orderId),
-  })
+  .step('reserveInventory', reserveInventory)
   .step('processPayment', {
     // the answer comes as payment.completed or payment.failed: see Progress
     awaited: true,
     execute: (f) => new ProcessPayment(f.orderId, f.totalMinor, f.currency, f.paymentMethod),
     compensate: (f) => new RefundPayment(f.orderId),
   })
-  .step('createShipment', {
-    execute: (f) =>
-      new CreateShipment(
-        f.orderId,
-        f.address,
-        f.lines.map(({ sku, name, quantity }) => ({ sku, name, quantity })),
-      ),
-    compensate: (f) => new CancelShipment(f.orderId),
-  });
+  .step('createShipment', createShipment);
+
+/** Nothing is charged for an order that costs nothing. By its name it is the same saga: an order has one of them. */
+const FreeFulfilment = saga<Giving>(OrderFulfilment.name, { version: 2 })
+  .step('reserveInventory', reserveInventory)
+  .step('createShipment', createShipment);
 
 @EventType('order.cancellation-requested')
 class CancellationRequested {
@@ -84,6 +97,7 @@ export class Fulfil implements IEventHandler<Wish>, OnModuleInit {
 
   onModuleInit(): void {
     this.sagas.register(OrderFulfilment);
+    this.sagas.register(FreeFulfilment);
   }
 
   async handle(event: Wish): Promise<void> {
@@ -96,13 +110,16 @@ export class Fulfil implements IEventHandler<Wish>, OnModuleInit {
     }
     const { state: order } = await this.orders.load(orderId);
     if (order.status === 'none' || !order.shippingAddress) return;
+    const lines = order.lines.map(({ productId, sku, name, quantity }) => ({ productId, sku, name, quantity }));
+    const giving = { orderId, lines, address: order.shippingAddress };
+    const total = totalMinor(order.lines);
+    if (total === 0) return this.sagas.start(FreeFulfilment, orderId, giving);
     await this.sagas.start(OrderFulfilment, orderId, {
-      orderId,
-      lines: order.lines.map(({ productId, sku, name, quantity }) => ({ productId, sku, name, quantity })),
-      totalMinor: totalMinor(order.lines),
+      ...giving,
+      totalMinor: total,
       currency: event.currency,
-      paymentMethod: event.paymentMethod,
-      address: order.shippingAddress,
+      // no order that costs something is submitted without one
+      paymentMethod: event.paymentMethod!,
     });
   }
 }

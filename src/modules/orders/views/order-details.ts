@@ -5,6 +5,7 @@ import { DomainError } from '../../../kernel/domain-error';
 import { domainEvent, type EventOf, type StoredEvent } from '../../../kernel/event-store/event';
 import { EventStore } from '../../../kernel/event-store/event-store';
 import { isInfrastructure } from '../../../kernel/fault';
+import { tagged } from '../../../kernel/http/conditional';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { FoldedView, ProjectionOf } from '../../../kernel/subscriptions/projection';
@@ -27,13 +28,13 @@ import {
   type By,
   type Cancellation,
   type Guest,
-  type Line,
   type OrderEvent,
   orderEventTypes,
   type OrderStatus,
-  totalMinor,
   unknownOrder,
 } from '../domain/order';
+import { type Line, repriced, totalMinor } from '../domain/lines';
+import type { PricesChanged } from '../order-streams';
 import { OrderSummary } from './order-list';
 
 /** Row of `orders.orders_view`. */
@@ -121,10 +122,12 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
           row,
           row.lines.filter((line) => line.lineId !== event.lineId),
         );
+      case 'order.prices-changed':
+        return withLines({ ...row, currency: event.currency }, repriced(row.lines, event.prices));
       case 'order.shipping-address-set':
         return { ...row, shipping_address: event.address };
       case 'order.submitted':
-        return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod };
+        return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod ?? null };
       case 'order.reserved':
         return { ...advanced(row, 'reserved'), fulfilment_status: 'reserved' };
       case 'order.paid':
@@ -230,6 +233,16 @@ export class OrderAddress {
   countryCode!: string;
 }
 
+/** The price of a line of a draft has moved since it was last shown. */
+export class PriceChange {
+  lineId!: string;
+  productId!: string;
+  /** @example 'TEA-EG-100' */
+  sku!: string;
+  from!: Money;
+  to!: Money;
+}
+
 export class OrderDetails extends OrderSummary {
   lines!: OrderLine[];
 
@@ -248,11 +261,28 @@ export class OrderDetails extends OrderSummary {
 
   /** What can be done with it now. */
   allowedActions!: string[];
+
+  /** In the response to a change of a draft's lines or its submission: the lines whose price moved, if any did. */
+  priceChanged?: PriceChange[];
+}
+
+/** What the change that led to this order did to its prices. */
+export function withPriceChanges(order: OrderDetails, changed: PricesChanged | undefined): OrderDetails {
+  if (!changed) return order;
+  const { prices, currency, previousCurrency } = changed;
+  const moves = new Map(prices.map((move) => [move.lineId, move]));
+  order.priceChanged = order.lines.flatMap(({ lineId, productId, sku }) => {
+    const move = moves.get(lineId);
+    if (!move) return [];
+    const from = { amountMinor: move.previousMinor, currency: previousCurrency };
+    return [{ lineId, productId, sku, from, to: { amountMinor: move.unitPriceMinor, currency } }];
+  });
+  return order;
 }
 
 function details(row: OrderRow): OrderDetails {
-  const { currency } = row;
-  return {
+  const { currency, payment_status, fulfilment_status } = row;
+  const order = {
     id: row.id,
     reference: row.reference,
     customerId: row.customer_id,
@@ -284,6 +314,9 @@ function details(row: OrderRow): OrderDetails {
     })),
     allowedActions: [...allowedActions[row.status]],
   };
+  // payment and shipment move on without a new version of the order
+  const untouched = payment_status === 'none' && fulfilment_status === 'none';
+  return untouched ? order : tagged(order, payment_status, fulfilment_status);
 }
 
 /** What it was after its n-th event, or as it was known at an instant. */

@@ -62,7 +62,7 @@ export class OrderSummary {
 
   updatedAt!: Date;
 
-  /** Goes up with every change of the order; the ETag. */
+  /** Goes up with every change of the order itself. The ETag is made of it and the states of payment and fulfilment. */
   version!: number;
 }
 

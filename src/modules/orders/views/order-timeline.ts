@@ -11,6 +11,8 @@ import { OrderFulfilment } from '../processes/fulfilment';
 const ofOthers = [
   'stock.reserved',
   'stock.released',
+  'stock.withdrawn',
+  'stock.withdrawal-lapsed',
   'stock.committed',
   'payment.requested',
   'payment.attempted',

@@ -19,6 +19,32 @@ export class StockReleased {
   ) {}
 }
 
+/** Some of what is reserved for the order is written off: it cannot be carried out any more. */
+@EventType('stock.withdrawn')
+export class StockWithdrawn {
+  constructor(
+    readonly reservationId: string,
+    readonly orderId: string,
+    readonly productId: string,
+    readonly sku: string,
+    readonly quantity: number,
+    readonly reason: string,
+  ) {}
+}
+
+/** It has been shipped all the same, so nothing of it is written off. */
+@EventType('stock.withdrawal-lapsed')
+export class StockWithdrawalLapsed {
+  constructor(
+    readonly reservationId: string,
+    readonly orderId: string,
+    readonly productId: string,
+    readonly sku: string,
+    readonly quantity: number,
+    readonly reason: string,
+  ) {}
+}
+
 /** It left the house. */
 @EventType('stock.committed')
 export class StockCommitted {
