@@ -14,6 +14,8 @@ Usage: npm run import -- FILE.csv [options]
   --format NAME       where the file comes from (online-retail):
                         online-retail  the columns of the Online Retail data set, https://doi.org/10.24432/C5BW33:
                                        InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
+                        shopify        Shopify's export of orders
+                        woocommerce    the plug-in Advanced Order Export For WooCommerce, with its default columns
   --columns A=B,…     the file calls the column A of the format B, such as InvoiceNo=Receipt; can be repeated
   --date-format TEXT  how dates are written, such as "d/M/yyyy H:mm"
                       (RFC 3339, or what the format's product writes; letters: https://moment.github.io/luxon/#/parsing)

@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { importFile } from '../../src/tools/import/importer';
+import type { ReadOptions } from '../../src/tools/import/read-history';
 import { adminPassword, startApp, type TestApp } from '../support/app';
 import { order } from './shop';
 
@@ -20,11 +21,12 @@ describe('importing more of a history that has been imported in part', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  const run = async (...lines: string[]) => {
+  const run = (...lines: string[]) => runFile([header, ...lines].join('\n'), { currency: 'GBP' });
+  const runFile = async (text: string, options: ReadOptions) => {
     const file = join(directory, 'history.csv');
-    await writeFile(file, [header, ...lines].join('\n'));
-    const options = { url: shop.url, email: 'admin@orderloom.local', password: adminPassword };
-    return importFile(file, { ...options, currency: 'GBP', concurrency: 4 });
+    await writeFile(file, text);
+    const server = { url: shop.url, email: 'admin@orderloom.local', password: adminPassword };
+    return importFile(file, { ...server, ...options, concurrency: 4 });
   };
   const onSale = async (sku: string) => {
     const { body } = await shop.admin.get(`/v1/products?sku=${sku}`);
@@ -103,4 +105,25 @@ describe('importing more of a history that has been imported in part', () => {
     expect(await run(line)).toMatchObject({ ok: true, foreignProducts: ['OT-A'] });
     expect(await onSale('OT-A')).toBe(40);
   });
+
+  it('keeps goods for an order that is paid and not sent, until a later export says that it was', async () => {
+    const text = await readFile(join(__dirname, '../data/shopify-orders.csv'), 'utf8');
+    const options = { format: 'shopify', currency: 'EUR' };
+    const paid = async () => {
+      const { body } = await shop.admin.get(`/v1/orders?reference=${encodeURIComponent('#1003')}`);
+      return body.data[0];
+    };
+    const candle = async () => {
+      const { body } = await shop.admin.get(`/v1/products?sku=${encodeURIComponent('Candle, unscented')}`);
+      return (await shop.admin.get(`/v1/products/${body.data[0].id}/stock`)).body;
+    };
+    expect(await runFile(text, options)).toMatchObject({ ok: true, orders: { done: 17 } });
+    expect(await paid()).toMatchObject({ status: 'fulfilling', paymentStatus: 'paid' });
+    expect(await candle()).toMatchObject({ onHand: 3, reserved: 3 });
+
+    const later = text.replace(/^(#1003,.*),unfulfilled,/m, '$1,fulfilled,');
+    expect(await runFile(later, options)).toMatchObject({ ok: true, orders: { done: 17 } });
+    expect(await paid()).toMatchObject({ status: 'completed' });
+    expect(await candle()).toMatchObject({ onHand: 0, reserved: 0 });
+  }, 60_000);
 });

@@ -42,16 +42,11 @@ export function settle(lines: readonly PricedLine[], amounts: Amounts): Settled 
   const gap = total - refunded - sumOf(all);
   const pieces = lines.reduce((sum, { quantity }) => sum + quantity, 0);
   // prices after a discount are rounded to the penny, each; a refund may be of anything
-  const off = Math.min(
-    distance(gap, [0, -discount]),
-    refunded > 0 ? Math.max(gap, -discount - refunded - gap, 0) : Infinity,
-  );
-  const unexplainedMinor = off <= pieces ? 0 : gap;
-  if (gap > 0) return { lines: [...all, { ...other, unitPriceMinor: gap }], unexplainedMinor };
-  return {
-    lines: gap === 0 ? all : lowered(all, goods + gap >= 0 ? lines.length : all.length, -gap),
-    unexplainedMinor,
-  };
+  const isRefund = refunded > 0 && gap <= 0 && gap >= -discount - refunded;
+  const unexplainedMinor = isRefund || distance(gap, [0, -discount]) <= pieces ? 0 : gap;
+  if (gap > pieces || (gap > 0 && goods === 0))
+    return { lines: [...all, { ...other, unitPriceMinor: gap }], unexplainedMinor };
+  return { lines: gap === 0 ? all : spread(gap, all, goods + gap >= 0 ? lines.length : all.length), unexplainedMinor };
 }
 
 function distance(from: number, to: readonly number[]): number {
@@ -60,18 +55,18 @@ function distance(from: number, to: readonly number[]): number {
 
 const other = { sku: charges.other.sku, quantity: 1 };
 
-/** Takes `minor` off the first `count` lines, in proportion; a line whose pieces do not come out equal is split. */
-function lowered(lines: readonly PricedLine[], count: number, minor: number): PricedLine[] {
-  const lowering = lines.slice(0, count);
-  let before = BigInt(sumOf(lowering));
+/** Adds `minor` to the first `count` lines, in proportion; a line whose pieces do not come out equal is split. */
+function spread(minor: number, lines: readonly PricedLine[], count: number): PricedLine[] {
+  const changed = lines.slice(0, count);
+  let before = BigInt(sumOf(changed));
   let left = BigInt(minor);
-  const result = lowering.flatMap(({ sku, quantity, unitPriceMinor }) => {
+  const result = changed.flatMap(({ sku, quantity, unitPriceMinor }) => {
     const amount = BigInt(quantity) * BigInt(unitPriceMinor);
     // the last line takes what is left of both, so that nothing is lost by rounding
     const share = before === 0n ? 0n : (left * amount) / before;
     before -= amount;
     left -= share;
-    const rest = Number(amount - share);
+    const rest = Number(amount + share);
     const unit = Math.floor(rest / quantity);
     const dearer = rest - unit * quantity;
     return [
