@@ -69,6 +69,9 @@ export class Cells {
   /** Integer minor units of an amount that belongs to the whole order; empty is 0. */
   amount(column: string): number | undefined {
     const amount = this.price(column);
+    if (amount !== undefined && amount !== 'too-fine' && amount < 0) {
+      return this.mistake(`${column} is ${this.text(column)}, but cannot be negative`);
+    }
     if (amount !== 'too-fine') return amount;
     return this.mistake(`${column} is ${this.text(column)}, which is finer than the currency ${this.currency}`);
   }

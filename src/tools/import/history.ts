@@ -88,6 +88,7 @@ const schema = `
   create table opened (sku text, reference text, quantity int not null, primary key (sku, reference)) without rowid;
   create table consumed (sku text, reference text, quantity int not null, primary key (sku, reference)) without rowid;
   create index orders_by_id on orders (order_id) where order_id is not null;
+  create table accounts (email text primary key, id text not null) without rowid;
   create table remarks (id integer primary key, line int, reference text, sku text, quantity int, unit_price text,
     reason text not null, minor int, kind text not null);
 `;

@@ -42,7 +42,7 @@ const keptFailures = 1000;
 export class Replay {
   readonly failures: Failure[] = [];
   private readonly stock: OpeningStock;
-  private accounts: Promise<Map<string, string>> | undefined;
+  private accounts: Promise<void> | undefined;
 
   constructor(
     private readonly api: ApiClient,
@@ -165,24 +165,23 @@ export class Replay {
     } catch (error) {
       // reused: by an import of another file, in which the customer had another name
       if (!(error instanceof Refusal) || !['email-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
-      const id = (await (this.accounts ??= this.readAccounts())).get(email);
-      if (id !== undefined) return id;
+      await (this.accounts ??= this.readAccounts());
+      const known = this.history.scratch.get<{ id: string }>('select id from accounts where email = ?', email);
+      if (known) return known.id;
       throw new Refusal(409, error.code, `There is an account ${email}, but it cannot be found.`);
     }
   }
 
   /** Only when an address is taken, and once: there is no search by address. */
-  private async readAccounts(): Promise<Map<string, string>> {
-    const accounts = new Map<string, string>();
+  private async readAccounts(): Promise<void> {
     try {
       for await (const { id, email } of this.api.list<{ id: string; email: string }>('/v1/users')) {
-        accounts.set(email, id);
+        this.history.scratch.run('insert or replace into accounts (email, id) values (?, ?)', email, id);
       }
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 403) throw error;
       throw new Refusal(403, error.code, 'There is an account for it, which only an administrator can look up.');
     }
-    return accounts;
   }
 
   private async list({ sku, name, priceMinor }: Goods): Promise<string> {

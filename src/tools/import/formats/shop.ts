@@ -38,7 +38,7 @@ export function addressFrom(cells: Cells, name: string, candidates: readonly Add
     line1: cells.text(columns.line1),
     line2: cells.text(columns.line2) || undefined,
     // Shopify keeps Excel from dropping a leading zero by an apostrophe
-    postalCode: cells.text(columns.postalCode).replace(/^'/, '') || undefined,
+    postalCode: cells.text(columns.postalCode, 21).replace(/^'/, '') || undefined,
     city: cells.text(columns.city),
     country: cells.text(columns.country),
   };

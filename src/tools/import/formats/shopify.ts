@@ -64,7 +64,7 @@ function headOf(cells: Cells): OrderHead | undefined {
   if (!orderedAt || !amounts || !fate) return undefined;
   const recipient = cells.firstText('Shipping Name', 'Billing Name');
   const address = addressFrom(cells, recipient, ['Shipping', 'Billing'].map(addressColumns));
-  const customer = customerByEmail(cells.text('Email'), cells.firstText('Billing Name', 'Shipping Name'));
+  const customer = customerByEmail(cells.text('Email', 254), cells.firstText('Billing Name', 'Shipping Name'));
   return { orderedAt, customer, address, fate, amounts };
 }
 

@@ -83,7 +83,7 @@ function headOf(cells: Cells): OrderHead | undefined {
   const fate = amounts.refunded > 0 && amounts.refunded >= amounts.total ? fates['refunded']! : known;
   return {
     orderedAt,
-    customer: customerByEmail(cells.text('Email (Billing)'), buyer),
+    customer: customerByEmail(cells.text('Email (Billing)', 254), buyer),
     address: addressFrom(cells, nameOf(cells, 'Shipping') || buyer, ['Shipping', 'Billing'].map(addressColumns)),
     fate,
     amounts,
