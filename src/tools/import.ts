@@ -21,6 +21,8 @@ Usage: npm run import -- FILE.csv [options]
                       (RFC 3339, or what the format's product writes; letters: https://moment.github.io/luxon/#/parsing)
   --timezone ZONE     of dates without an offset, such as Europe/London
   --delimiter CHAR    between cells: one character, or tab (found out: comma, semicolon, tab, vertical bar, or "sep=;")
+  --decimal-comma     amounts are written as 1.234,56
+  --countries A=B,…   the file calls the country B by the name A, such as "Channel Islands=JE"; can be repeated
   --currency CODE     of the prices in the file (GBP)
 
   --url URL           where the app listens (http://127.0.0.1:3000)
@@ -51,6 +53,8 @@ function readArguments(args: string[]) {
       'date-format': { ...text },
       timezone: { ...text },
       delimiter: { ...text },
+      'decimal-comma': flag,
+      countries: { ...text, multiple: true },
       report: { ...text, default: 'import-report.csv' },
       'dry-run': flag,
       help: { ...flag, short: 'h' },
@@ -75,7 +79,9 @@ async function main(args: string[]): Promise<number> {
     ...given,
     concurrency: Number(given.concurrency),
     delimiter: given.delimiter === 'tab' || given.delimiter === '\\t' ? '\t' : given.delimiter,
-    columns: readColumns(given.columns ?? []),
+    columns: readPairs('columns', 'InvoiceNo=Receipt,StockCode=Article', given.columns),
+    countries: readPairs('countries', 'Channel Islands=JE', given.countries),
+    decimalComma: given['decimal-comma'],
     dateFormat: given['date-format'],
     timeZone: given.timezone,
   };
@@ -105,11 +111,11 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** `A=B,C=D`, each as often as given. @throws ImportError */
-function readColumns(given: readonly string[]): ReadonlyMap<string, string> {
+/** `A=B,C=D`, as often as given. @throws ImportError */
+function readPairs(option: string, example: string, given: readonly string[] = []): ReadonlyMap<string, string> {
   const pairs = given.flatMap((text) => text.split(',')).map((pair) => pair.split('=').map((name) => name.trim()));
   if (pairs.some((pair) => pair.length !== 2 || pair.includes(''))) {
-    throw new ImportError("--columns takes pairs such as 'InvoiceNo=Receipt,StockCode=Article'.");
+    throw new ImportError(`--${option} takes pairs such as '${example}'.`);
   }
   return new Map(pairs as [string, string][]);
 }

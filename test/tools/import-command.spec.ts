@@ -36,6 +36,7 @@ describe('the import command', () => {
     ['--format woocommerce', 'say with --timezone'],
     ['--columns InvoiceNo', "takes pairs such as 'InvoiceNo=Receipt"],
     ['--columns Nr=Receipt', '--columns names Nr'],
+    ['--countries Narnia=NA1', 'NA1 is no country'],
     ['--date-format d/M/yyyy', 'say with --timezone'],
     ['--timezone Atlantis', 'is no time zone'],
     ['--delimiter ;;', 'takes one character'],
@@ -67,7 +68,17 @@ describe('the import command', () => {
 
   it('explains all of its options', async () => {
     const { code, out } = await run(['--help']);
-    for (const option of ['format', 'columns', 'date-format', 'timezone', 'delimiter', 'currency', 'dry-run']) {
+    const options = [
+      'format',
+      'columns',
+      'date-format',
+      'timezone',
+      'delimiter',
+      'decimal-comma',
+      'countries',
+      'currency',
+    ];
+    for (const option of options) {
       expect(out).toContain(`  --${option}`);
     }
     expect(code).toBe(0);

@@ -212,6 +212,12 @@ describe('reading an order history', () => {
     ]);
   });
 
+  it('takes the names of countries that are told', async () => {
+    const file = await fileWith(header, line({ country: 'CHANNEL ISLANDS' }));
+    const { orders } = await read(file, { countries: new Map([['Channel Islands', 'Jersey']]) });
+    expect(orders[0]?.countryCode).toBe('JE');
+  });
+
   it('takes ids that are texts, and the 17850.0 of a spreadsheet for 17850', async () => {
     const { customers } = await historyOf(line({ customer: 'a@b' }), line({ invoice: '2', customer: '17850.0' }));
     expect(customers.map(({ id }) => id)).toEqual(['17850', 'a@b']);
@@ -243,7 +249,7 @@ describe('reading an order history', () => {
     ['line 3: InvoiceNo has 101 characters, but may have 100', { invoice: 'x'.repeat(101) }],
     ['line 3: order 536365 has another customer here than in line 2', { customer: '1' }],
     ['line 3: a cell is "12" RULER": within quotation marks, write a quotation mark twice', { name: '"12" RULER"' }],
-    ['line 3: a quotation mark that opens a cell behind line 2 is never closed', { name: '"HEART' }],
+    ['line 3: a quotation mark that opens a cell here or further on is never closed', { name: '"HEART' }],
   ])('refuses a file that makes no sense, with the line: %s', async (message, given) => {
     const reading = historyOf(line(), line(given));
     await expect(reading).rejects.toThrow(ImportError);
@@ -253,6 +259,11 @@ describe('reading an order history', () => {
   it('lists the mistakes of a file all at once, up to twenty, and counts the rest', async () => {
     const reading = historyOf(...Array.from({ length: 23 }, () => line({ quantity: 'six', price: 'x' })));
     await expect(reading).rejects.toThrow(/46 mistakes:\n {2}line 2: Quantity is "six"[^]*line 11: [^]*and 26 more/);
+  });
+
+  it('tells a quotation mark that is never closed once, however long the file', async () => {
+    const reading = historyOf(line(), line({ name: '"HEART' }), ...Array.from({ length: 30_000 }, () => line()));
+    await expect(reading).rejects.toThrow(/has a mistake:\n {2}line 3: a quotation mark/);
   });
 
   it('refuses a file with other columns, and says which ones it has and should have', async () => {
@@ -301,6 +312,22 @@ describe('reading an order history', () => {
       const lines = [header, line({ name: '12 inch ruler' })].map((text) => text.replaceAll(',', delimiter));
       const { products } = await read(await fileWith(...(first ? [first] : []), ...lines));
       expect(products).toEqual([{ sku: '85123A', name: '12 inch ruler', priceMinor: 255 }]);
+    });
+
+    it.each([
+      ['2,55', 255],
+      ['1.234,5', 123_450],
+      ['12', 1200],
+    ])('is read with the amount %s, when the comma is said to be decimal', async (price, expected) => {
+      const lines = [header, line({ price: 'PRICE' })].map((text) => text.replaceAll(',', ';').replace('PRICE', price));
+      const { products } = await read(await fileWith(...lines), { decimalComma: true });
+      expect(products[0]?.priceMinor).toBe(expected);
+      const other = await fileWith(header, line({ price: '2.55' }));
+      await expect(read(other, { decimalComma: true })).rejects.toThrow('such as 2,55');
+    });
+
+    it('is read with rows of empty cells at its end', async () => {
+      expect((await historyOf(line(), ',,,,,,,', ',,,,,,,')).totals.lines).toBe(1);
     });
 
     it('is read with a quotation mark inside a cell that is not quoted', async () => {

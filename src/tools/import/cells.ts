@@ -8,6 +8,8 @@ export interface CellReaders {
   /** Of the currency. */
   readonly decimals: number;
   readonly currency: string;
+  /** Whether amounts are written as 1.234,56. */
+  readonly decimalComma: boolean;
 }
 
 /** Space of any kind and length, line breaks included. */
@@ -61,9 +63,12 @@ export class Cells {
   /** Integer minor units; empty is 0. */
   price(column: string): number | 'too-fine' | undefined {
     const text = this.text(column);
-    const price = text === '' ? 0 : parseMinor(text, this.readers.decimals);
+    const { decimals, decimalComma } = this.readers;
+    const plain = decimalComma ? withPoint(text) : text;
+    const price = text === '' ? 0 : parseMinor(plain, decimals);
     if (price !== 'malformed') return price;
-    return this.mistake(`${column} is "${text}", but must be a decimal number such as 2.55`);
+    const example = decimalComma ? '2,55' : '2.55 (or give --decimal-comma)';
+    return this.mistake(`${column} is "${text}", but must be a decimal number such as ${example}`);
   }
 
   /** Integer minor units of an amount that belongs to the whole order; empty is 0. */
@@ -92,3 +97,9 @@ export class Cells {
 }
 
 const asClause = (wrong: string) => (wrong.startsWith('must') ? wrong : `that ${wrong}`);
+
+/** `1234.56` for `1.234,56`; empty for what is not written like that. */
+function withPoint(text: string): string {
+  const written = /^[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?$/.test(text);
+  return written ? text.replaceAll('.', '').replace(',', '.') : '';
+}

@@ -36,7 +36,7 @@ interface OrderSummary {
 
 export interface CheckOptions {
   readonly concurrency: number;
-  /** How long to wait for what follows by events, such as goods leaving the stock. */
+  /** How long to wait for what follows by events, such as goods leaving the stock; 0: ask once. */
   readonly patienceMs: number;
 }
 
@@ -50,15 +50,18 @@ const named = 20;
 export async function check(api: ApiClient, history: History, options: CheckOptions): Promise<Check> {
   const begun = performance.now();
   const { scratch } = history;
+  const { concurrency, patienceMs } = options;
   scratch.run('create table if not exists on_sale (sku text primary key, expected int not null, found int not null)');
   scratch.run('delete from on_sale');
   let products: Iterable<string> = history.checkedProducts();
   for (let round = 1; ; round++) {
-    await readStock(api, history, products, options.concurrency);
+    await readStock(api, history, products, concurrency);
     await readSales(api, history);
     const findings = [...salesFindings(history), stockFinding(history)];
     const agrees = findings.every(({ expected, found, differences }) => expected === found && differences.length === 0);
-    if (agrees || (round > 1 && performance.now() - begun > options.patienceMs)) return { findings, agrees };
+    const waited = performance.now() - begun;
+    // asking may take longer than the patience: what was on its way is asked for once more
+    if (agrees || patienceMs === 0 || (round > 1 && waited > patienceMs)) return { findings, agrees };
     await delay(500);
     products = scratch.all<{ sku: string }>('select sku from on_sale where found <> expected').map(({ sku }) => sku);
   }

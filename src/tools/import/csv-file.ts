@@ -34,7 +34,14 @@ const headBytes = 65_536;
 /** Longer records come from a quotation mark that is never closed. */
 const maxRecordBytes = 1_000_000;
 
-const csvOptions = { ltrim: true, skip_empty_lines: true, relax_quotes: true, relax_column_count: true } as const;
+const csvOptions = {
+  ltrim: true,
+  skip_empty_lines: true,
+  // spreadsheets end with rows of empty cells
+  skip_records_with_empty_values: true,
+  relax_quotes: true,
+  relax_column_count: true,
+} as const;
 
 /**
  * Finds out how a file is written: its delimiter, also by Excel's first line `sep=;`, and where the columns are.
@@ -163,7 +170,8 @@ function isHalfQuoted(cell: string, raw: string): boolean {
 }
 
 async function* rowsOf(file: string, delimiter: string, fromLine: number, width: number, mistakes: Mistakes) {
-  let lastLine = fromLine;
+  let lastLine = 0;
+  let skippedAfter: number | undefined;
   const records = parse({
     ...csvOptions,
     delimiter,
@@ -172,8 +180,15 @@ async function* rowsOf(file: string, delimiter: string, fromLine: number, width:
     raw: true,
     max_record_size: maxRecordBytes,
     skip_records_with_error: true,
+    // called before the record is given out: a mistake behind it is told by its line
+    on_record: (record, { lines }) => {
+      lastLine = lines;
+      return record;
+    },
     on_skip: (error: CsvError | undefined) => {
-      if (error) mistakes.add(Math.max(Number(error['lines']), lastLine + 1), describeCsvError(error, lastLine));
+      if (!error || lastLine === skippedAfter) return;
+      skippedAfter = lastLine;
+      mistakes.add(lastLine + 1, describeCsvError(error));
     },
   });
   const input = Readable.from(decoded(file, mistakes));
@@ -181,7 +196,6 @@ async function* rowsOf(file: string, delimiter: string, fromLine: number, width:
   let header = true;
   try {
     for await (const { record, info, raw } of records as AsyncIterable<CsvRecord>) {
-      lastLine = info.lines;
       if (header) {
         header = false;
         continue;
@@ -227,11 +241,11 @@ async function noteWrongBytes(file: string, mistakes: Mistakes): Promise<void> {
   }
 }
 
-function describeCsvError({ code, message }: CsvError, lastLine: number): string {
+function describeCsvError({ code, message }: CsvError): string {
   switch (code) {
     case 'CSV_QUOTE_NOT_CLOSED':
     case 'CSV_MAX_RECORD_SIZE':
-      return `a quotation mark that opens a cell behind line ${lastLine} is never closed`;
+      return 'a quotation mark that opens a cell here or further on is never closed';
     default:
       return message;
   }

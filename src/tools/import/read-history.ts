@@ -1,5 +1,5 @@
 import { Cells } from './cells';
-import { countryCode, unknownCountry } from './countries';
+import { type CountryNames, countryReader, unknownCountry } from './countries';
 import { openCsv } from './csv-file';
 import { dateReader } from './dates';
 import type { Amounts, Format, GoodsOnRow, OrderHead } from './formats/format';
@@ -26,6 +26,10 @@ export interface ReadOptions {
   readonly dateFormat?: string;
   /** IANA name, for dates without an offset. */
   readonly timeZone?: string;
+  /** Whether amounts are written as 1.234,56 instead of 1234.56. */
+  readonly decimalComma?: boolean;
+  /** What the file calls countries that are not known by that name. */
+  readonly countries?: CountryNames;
 }
 
 /** @throws ImportError */
@@ -51,12 +55,14 @@ export async function readHistory(file: string, options: ReadOptions): Promise<H
   const format = formatNamed(options.format);
   const { currency, dateFormat, timeZone } = options;
   const readDate = dateReader({ formats: dateFormat === undefined ? format.dateFormats : [dateFormat], timeZone });
+  const countryCode = countryReader(options.countries);
   const mistakes = new Mistakes(file);
   const csv = await openCsv(file, format, options, mistakes);
   const history = new History();
   try {
-    const sorter = new Sorter(history, format, mistakes);
-    const readers = { mistakes, readDate, decimals: decimalsOf(currency), currency };
+    const sorter = new Sorter(history, format, mistakes, countryCode);
+    const { decimalComma = false } = options;
+    const readers = { mistakes, readDate, decimals: decimalsOf(currency), currency, decimalComma };
     let lines = 0;
     history.scratch.begin();
     for await (const { line, record } of csv.rows()) {
@@ -92,6 +98,7 @@ class Sorter {
     private readonly history: History,
     private readonly format: Format,
     private readonly mistakes: Mistakes,
+    private readonly countryCode: (country: string) => string | undefined,
   ) {
     this.scratch = history.scratch;
   }
@@ -126,7 +133,7 @@ class Sorter {
       `insert into orders (reference, line, at, customer, address, country_code, target, left_out, total_minor,
          shipping_minor, taxes_minor, discount_minor, refunded_minor) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[reference, line, orderedAt, customer?.id ?? null, JSON.stringify(address)],
-      ...[countryCode(address.country) ?? unknownCountry, target, 'leftOut' in fate ? fate.leftOut : null],
+      ...[this.countryCode(address.country) ?? unknownCountry, target, 'leftOut' in fate ? fate.leftOut : null],
       ...[amounts?.total ?? null, amounts?.shipping ?? null, amounts?.taxes ?? null],
       ...[amounts?.discount ?? null, amounts?.refunded ?? null],
     );
