@@ -182,5 +182,7 @@ describe('settling an order', () => {
       unexplainedMinor,
     ]);
     expect(settled.lines.every(({ unitPriceMinor }) => unitPriceMinor >= 0)).toBe(true);
+    // a line of its own for what is charged and not told, but not for what rounding brings
+    expect(settled.lines.some(({ sku }) => sku === 'OTHER-CHARGES')).toBe(unexplainedMinor > 0);
   });
 });
