@@ -161,7 +161,7 @@ async function readStock(api: ApiClient, history: History, skus: Iterable<string
 async function waitingElsewhere(api: ApiClient, { scratch }: History, sku: string): Promise<number> {
   const others = scratch.all<{ reference: string; quantity: number }>(
     `select reference, quantity from opened o where sku = ? and quantity > 0 and not exists (
-       select 1 from orders where orders.reference = o.reference and line_count > 0)`,
+       select 1 from orders mine where mine.reference = o.reference and line_count > 0)`,
     sku,
   );
   let waiting = 0;

@@ -223,15 +223,15 @@ export function summarise(scratch: Scratch, lines: number): Totals {
        coalesce(sum(line_count > 0 and target = 'fulfilling'), 0) as open
      from orders`,
   );
-  const returned = `exists (select 1 from remarks r where r.reference = orders.reference and r.reason = '${creditNote}')`;
+  const returned = `exists (select 1 from remarks r where r.reference = o.reference and r.reason = '${creditNote}')`;
   const nothing = 'line_count = 0 and left_out is null';
   return {
     ...sums,
     creditNotes: {
-      count: one<{ n: number }>(`select count(*) as n from orders where ${nothing} and ${returned}`).n,
+      count: one<{ n: number }>(`select count(*) as n from orders o where ${nothing} and ${returned}`).n,
       totalMinor: one<{ n: number }>('select coalesce(sum(minor), 0) as n from remarks where reason = ?', creditNote).n,
     },
-    unsellable: one<{ n: number }>(`select count(*) as n from orders where ${nothing} and not ${returned}`).n,
+    unsellable: one<{ n: number }>(`select count(*) as n from orders o where ${nothing} and not ${returned}`).n,
     leftOut: scratch.all(
       `select left_out as reason, count(*) as orders, sum(total_minor) as totalMinor from orders
        where left_out is not null group by 1 order by 2 desc`,

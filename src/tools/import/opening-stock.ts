@@ -53,8 +53,8 @@ export class OpeningStock {
     const adjustments = await this.readLedger(sku, productId);
     const surplus = this.history.scratch.all<Sale>(
       `select o.reference, o.quantity - coalesce(c.quantity, 0) as quantity
-       from opened o join orders using (reference) left join consumed c using (sku, reference)
-       where o.sku = ? and orders.failed = 1 and o.quantity > coalesce(c.quantity, 0) order by o.reference`,
+       from opened o join orders mine using (reference) left join consumed c using (sku, reference)
+       where o.sku = ? and mine.failed = 1 and o.quantity > coalesce(c.quantity, 0) order by o.reference`,
       sku,
     );
     if (surplus.length > 0) await this.adjust(sku, productId, takenBackFrom, surplus, adjustments);

@@ -180,15 +180,15 @@ function complete(history: History, currency: string): void {
   scratch.run('create index lines_by_order on lines (reference)');
   settleAll(history, currency);
   scratch.run(
-    `update orders set (line_count, sum_minor) = (
-       select count(*), coalesce(sum(quantity * price_minor), 0) from lines l where l.reference = orders.reference)`,
+    `update orders as o set (line_count, sum_minor) = (
+       select count(*), coalesce(sum(quantity * price_minor), 0) from lines l where l.reference = o.reference)`,
   );
   scratch.run('create index lines_by_sku on lines (sku, reference)');
   scratch.run('create index orders_by_time on orders (at, reference)');
   scratch.run('create index orders_by_customer on orders (customer)');
   scratch.run(
-    `delete from customers where not exists (
-       select 1 from orders where orders.customer = customers.id and orders.line_count > 0)`,
+    `delete from customers as c where not exists (
+       select 1 from orders o where o.customer = c.id and o.line_count > 0)`,
   );
   // the price of the row with the least id: SQLite takes the other columns from there
   scratch.run(

@@ -97,7 +97,7 @@ export class Replay {
     // orders that came to nothing leave no goods on sale
     const left = scratch.all<{ sku: string; productId: string }>(
       `select sku, product_id as productId from products where product_id is not null and sku in (
-         select l.sku from orders join lines l using (reference) where orders.failed = 1)`,
+         select l.sku from orders o join lines l using (reference) where o.failed = 1)`,
     );
     await this.each(
       'product',

@@ -49,16 +49,6 @@ export class Scratch {
     }
   }
 
-  /** @throws what `work` throws; nothing is rolled back */
-  together<T>(work: () => T): T {
-    this.begin();
-    try {
-      return work();
-    } finally {
-      this.commit();
-    }
-  }
-
   begin(): void {
     this.database.exec('begin');
   }
