@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Accounts } from './accounts';
 import { type Answer, type ApiClient, Refusal } from './api-client';
-import type { Customer, Goods, History, Invoice } from './history';
+import type { Goods, History, Invoice } from './history';
 import { keyOf } from './keys';
 import { OpeningStock } from './opening-stock';
 import type { Progress } from './progress';
@@ -42,7 +42,7 @@ const keptFailures = 1000;
 export class Replay {
   readonly failures: Failure[] = [];
   private readonly stock: OpeningStock;
-  private accounts: Promise<void> | undefined;
+  private readonly accounts: Accounts;
 
   constructor(
     private readonly api: ApiClient,
@@ -52,6 +52,7 @@ export class Replay {
     private readonly options: { readonly concurrency: number; readonly signal?: AbortSignal },
   ) {
     this.stock = new OpeningStock(api, history);
+    this.accounts = new Accounts(api, history);
   }
 
   customers(): Promise<void> {
@@ -62,7 +63,7 @@ export class Replay {
       totals.customers,
       ({ id }) => id,
       async (customer) => {
-        const userId = await this.openAccount(customer);
+        const userId = await this.accounts.open(customer);
         scratch.run('update customers set user_id = ? where id = ?', userId, customer.id);
       },
     );
@@ -155,33 +156,6 @@ export class Replay {
       sku: what === 'product' ? id : undefined,
       reason: `${what} ${id}: ${reason}`,
     });
-  }
-
-  private async openAccount({ id: customerId, email: given, name }: Customer): Promise<string> {
-    const email = given ?? `customer-${localPart(customerId)}@import.example`;
-    try {
-      const body = { email, name };
-      return (await this.api.post<{ id: string }>('/v1/users', keyOf('customer', customerId), body)).body.id;
-    } catch (error) {
-      // reused: by an import of another file, in which the customer had another name
-      if (!(error instanceof Refusal) || !['email-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
-      await (this.accounts ??= this.readAccounts());
-      const known = this.history.scratch.get<{ id: string }>('select id from accounts where email = ?', email);
-      if (known) return known.id;
-      throw new Refusal(409, error.code, `There is an account ${email}, but it cannot be found.`);
-    }
-  }
-
-  /** Only when an address is taken, and once: there is no search by address. */
-  private async readAccounts(): Promise<void> {
-    try {
-      for await (const { id, email } of this.api.list<{ id: string; email: string }>('/v1/users')) {
-        this.history.scratch.run('insert or replace into accounts (email, id) values (?, ?)', email, id);
-      }
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 403) throw error;
-      throw new Refusal(403, error.code, 'There is an account for it, which only an administrator can look up.');
-    }
   }
 
   private async list({ sku, name, priceMinor }: Goods): Promise<string> {
@@ -336,9 +310,3 @@ const listOf = (lines: readonly PricedLine[]) =>
     .map(({ sku, quantity, unitPriceMinor }) => JSON.stringify([sku, quantity, unitPriceMinor]))
     .sort()
     .join();
-
-/** Of an e-mail address; what cannot stand in one, or not in small letters, is replaced by its hash. */
-function localPart(customerId: string): string {
-  if (/^[a-z0-9-]{1,40}$/.test(customerId)) return customerId;
-  return createHash('sha256').update(customerId).digest('hex').slice(0, 24);
-}
