@@ -2,12 +2,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EventStore } from '../../src/kernel/event-store/event-store';
-import { importHistory } from '../../src/tools/import/importer';
+import { importFile } from '../../src/tools/import/importer';
 import { adminPassword, startApp, type TestApp } from '../support/app';
 
 /** Of the real file, the first 800 lines: invoices of 1 December 2010, credit notes among them. */
 const lines = 800;
-const expected = { completed: 53, lines: 790, totalMinor: 2_078_832 };
+const expected = { done: 53, lines: 790, totalMinor: 2_078_832 };
 
 describe('importing a history of real orders', () => {
   let shop: TestApp;
@@ -33,8 +33,8 @@ describe('importing a history of real orders', () => {
   });
 
   const run = (signal?: AbortSignal) =>
-    importHistory({
-      file,
+    importFile(file, {
+      currency: 'GBP',
       url: shop.url,
       email: 'admin@orderloom.local',
       password: adminPassword,

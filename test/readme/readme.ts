@@ -18,6 +18,7 @@ export interface Block {
 const kinds = [
   { kind: 'commands', section: 'Start', languages: ['sh'] },
   { kind: 'tour', section: 'Your first order', languages: ['sh'] },
+  { kind: 'tour', section: 'Import orders', languages: ['sh'] },
   { kind: 'map', section: 'How it works', languages: ['text'] },
   { kind: 'module', section: 'Add a module', languages: ['ts', 'diff'] },
   { kind: 'module-tour', section: 'Add a module', languages: ['sh'] },

@@ -42,6 +42,7 @@ const expectations: readonly Expectation[] = [
   },
   { block: 'simulate', statuses: [200, 200], output: /^submitted\n[^]*action: 'cancel'[^]*code: 'order-shipped'/ },
   { block: 'npm run import', statuses: [], output: /file and server agree, to the last penny/ },
+  { block: '--format woocommerce', statuses: [], output: /(17 orders[^]*file and server agree[^]*){2}/ },
 ];
 
 export interface Visit {
@@ -81,12 +82,13 @@ function wanted({ statuses, replayed = [] }: Expectation, again: boolean) {
   return { failed: [], statuses, replayed: again ? replayed : [] };
 }
 
-/** The first 100 of the 10,000 lines of the file: all of them take a minute. */
+/** Imports into the server of the test; of the real orders the first 100 of 10,000 lines, because all take a minute. */
 function withFewOrders(text: string, { port, directory }: Visit): string {
-  const file = 'test/data/online-retail-10k.csv';
-  if (!text.includes(file)) return text;
-  const lines = readFileSync(join(root, file), 'utf8').split('\n');
-  const few = join(directory, 'orders.csv');
-  writeFileSync(few, lines.slice(0, 101).join('\n'));
-  return text.replace(file, `'${few}' --url http://127.0.0.1:${port} --report '${join(directory, 'report.csv')}'`);
+  return text.replace(/test\/data\/[\w-]+\.csv/g, (file) => {
+    const lines = readFileSync(join(root, file), 'utf8').split('\n');
+    const few = join(directory, 'orders.csv');
+    if (file.includes('10k')) writeFileSync(few, lines.slice(0, 101).join('\n'));
+    const name = file.includes('10k') ? few : file;
+    return `'${name}' --url http://127.0.0.1:${port} --report '${join(directory, 'report.csv')}'`;
+  });
 }

@@ -1,43 +1,46 @@
-/** ISO 3166-1 alpha-2 of the countries as the Online Retail data set calls them. */
-const codes: Readonly<Record<string, string>> = {
-  Australia: 'AU',
-  Austria: 'AT',
-  Bahrain: 'BH',
-  Belgium: 'BE',
-  Brazil: 'BR',
-  Canada: 'CA',
-  Cyprus: 'CY',
-  'Czech Republic': 'CZ',
-  Denmark: 'DK',
-  EIRE: 'IE',
-  Finland: 'FI',
-  France: 'FR',
-  Germany: 'DE',
-  Greece: 'GR',
-  'Hong Kong': 'HK',
-  Iceland: 'IS',
-  Israel: 'IL',
-  Italy: 'IT',
-  Japan: 'JP',
-  Lebanon: 'LB',
-  Lithuania: 'LT',
-  Malta: 'MT',
-  Netherlands: 'NL',
-  Norway: 'NO',
-  Poland: 'PL',
-  Portugal: 'PT',
-  RSA: 'ZA',
-  'Saudi Arabia': 'SA',
-  Singapore: 'SG',
-  Spain: 'ES',
-  Sweden: 'SE',
-  Switzerland: 'CH',
-  'United Arab Emirates': 'AE',
-  'United Kingdom': 'GB',
-  USA: 'US',
+import { getAlpha2Code, getSimpleAlpha2Code, isValid, toAlpha2 } from 'i18n-iso-countries';
+import { ImportError } from './import-error';
+
+/** Names in use that are not in the library: those of the Online Retail data set, and parts of a country. */
+const otherNames: Readonly<Record<string, string>> = {
+  eire: 'IE',
+  rsa: 'ZA',
+  england: 'GB',
+  scotland: 'GB',
+  wales: 'GB',
+  'northern ireland': 'GB',
+  holland: 'NL',
+  korea: 'KR',
 };
 
-/** `ZZ`, which ISO leaves to users and CLDR reads as "unknown region", for a name that is no country of the list. */
-export function countryCode(name: string): string {
-  return Object.hasOwn(codes, name) ? codes[name]! : 'ZZ';
+/** Which ISO 3166 leaves to users and CLDR reads as "unknown region". */
+export const unknownCountry = 'ZZ';
+
+/** Names of countries as a file has them, and what they stand for. */
+export type CountryNames = ReadonlyMap<string, string>;
+
+/**
+ * ISO 3166-1 alpha-2 of a country given by an English name or a code, in any case, or by one of `names`.
+ *
+ * @throws ImportError for one of `names` that stands for no country
+ */
+export function countryReader(names: CountryNames = new Map()): (given: string) => string | undefined {
+  // a file has few, and looking them up takes long
+  const known = new Map<string, string | undefined>();
+  for (const [name, country] of names) {
+    const code = lookUp(country);
+    if (code === undefined) throw new ImportError(`--countries: ${country} is no country: give a code such as GB.`);
+    known.set(name.toLowerCase(), code);
+  }
+  return (given) => {
+    const name = given.toLowerCase();
+    if (!known.has(name)) known.set(name, lookUp(given));
+    return known.get(name);
+  };
+}
+
+function lookUp(given: string): string | undefined {
+  const upper = given.toUpperCase();
+  const byCode = isValid(upper) ? toAlpha2(upper) : undefined;
+  return byCode ?? getAlpha2Code(given, 'en') ?? getSimpleAlpha2Code(given, 'en') ?? otherNames[given.toLowerCase()];
 }

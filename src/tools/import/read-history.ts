@@ -1,254 +1,273 @@
-import { createHash, type Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { parse } from 'csv-parse';
+import { Cells } from './cells';
+import { type CountryNames, countryReader, unknownCountry } from './countries';
+import { openCsv } from './csv-file';
+import { dateReader } from './dates';
+import type { Amounts, Format, GoodsOnRow, OrderHead } from './formats/format';
+import { formats } from './formats/formats';
+import { onlineRetail } from './formats/online-retail';
+import { wholeCharacters } from './formats/shop';
+import { creditNote, History, summarise } from './history';
 import { ImportError } from './import-error';
-import { decimalsOf, parseMinor } from './money';
+import { Mistakes } from './mistakes';
+import { decimalsOf, formatMinor } from './money';
+import type { Scratch } from './scratch';
+import { charges, settle } from './settle';
 
-/** What the file's first line must name, in any order; further columns are ignored. */
-export const columns = [
-  'InvoiceNo',
-  'StockCode',
-  'Description',
-  'Quantity',
-  'InvoiceDate',
-  'UnitPrice',
-  'CustomerID',
-  'Country',
-] as const;
-
-type Row = Readonly<Record<(typeof columns)[number], string>>;
-
-/** One line of an invoice; the same sku can stand on it twice, at different prices. */
-export interface SoldLine {
-  readonly sku: string;
-  readonly quantity: number;
-  readonly unitPriceMinor: number;
+export interface ReadOptions {
+  /** ISO 4217, of all prices in the file. */
+  readonly currency: string;
+  /** Name of a {@link Format}; default: `online-retail`. */
+  readonly format?: string;
+  /** One character; default: found out. */
+  readonly delimiter?: string;
+  /** What the file calls a column of the format. */
+  readonly columns?: ReadonlyMap<string, string>;
+  /** Pattern of Luxon, such as `M/d/yyyy H:mm`; default: that of the format. */
+  readonly dateFormat?: string;
+  /** IANA name, for dates without an offset. */
+  readonly timeZone?: string;
+  /** Whether amounts are written as 1.234,56 instead of 1234.56. */
+  readonly decimalComma?: boolean;
+  /** What the file calls countries that are not known by that name. */
+  readonly countries?: CountryNames;
 }
 
-export interface Invoice {
-  readonly invoiceNo: string;
-  /** RFC 3339, UTC. */
-  readonly orderedAt: string;
-  /** None: a guest. */
-  readonly customerId?: string;
-  readonly country: string;
-  readonly lines: readonly SoldLine[];
+/** @throws ImportError */
+export function formatNamed(name = onlineRetail.name): Format {
+  const found = formats.find((format) => format.name === name);
+  if (found) return found;
+  throw new ImportError(
+    `--format ${name} is not known: give one of ${formats.map((format) => format.name).join(', ')}.`,
+  );
 }
 
-/** In integer minor units. */
-export function totalOf({ lines }: Invoice): number {
-  return lines.reduce((total, { quantity, unitPriceMinor }) => total + quantity * unitPriceMinor, 0);
-}
-
-/** A stock code that is sold at least once. Codes differ by case: 85123a is not 85123A. */
-export interface Goods {
-  readonly sku: string;
-  /** The first description that is not empty. */
-  readonly name: string;
-  /** The first price; the lines keep their own. */
-  readonly priceMinor: number;
-  /** How many all orders of the file take together. */
-  readonly sold: number;
-  /** Of these sales: equal for every file with the same ones, whatever else is in it. */
-  readonly salesHash: string;
-}
-
-export type DropReason =
-  | 'no stock code'
-  | 'no quantity'
-  | 'negative quantity (write-off)'
-  | 'no price'
-  | 'negative price'
-  | 'price finer than the currency'
-  | 'credit note';
-
-/** A line of the file that becomes no order line, and why. */
-export interface DroppedLine {
-  /** Of the file, counted from 1. */
-  readonly line: number;
-  readonly invoiceNo: string;
-  readonly stockCode: string;
-  readonly quantity: string;
-  readonly unitPrice: string;
-  readonly reason: DropReason;
-}
-
-export interface History {
-  /** Lines of the file, without the header. */
-  readonly lineCount: number;
-  readonly invoiceCount: number;
-  /** What can be sold, in the order in which it was ordered. */
-  readonly orders: readonly Invoice[];
-  readonly orderLineCount: number;
-  readonly totalMinor: number;
-  readonly products: readonly Goods[];
-  /** Ids of the customers of these orders. */
-  readonly customers: readonly string[];
-  readonly dropped: readonly DroppedLine[];
-  /** Invoices whose number begins with C; `totalMinor` is negative. */
-  readonly creditNotes: { readonly invoiceNos: readonly string[]; readonly totalMinor: number };
-  /** Numbers of the other invoices of which no line is left. */
-  readonly unsellable: readonly string[];
-}
-
-interface OpenInvoice extends Omit<Invoice, 'lines'> {
-  readonly firstLine: number;
-  readonly lines: SoldLine[];
-}
-
-interface OpenGoods extends Omit<Goods, 'salesHash'> {
-  name: string;
-  sold: number;
-  readonly sales: Hash;
-}
+/** Rows that are written to the scratch file in one go. */
+const batch = 20_000;
+const maxNameLength = 300;
 
 /**
- * Reads an order history and sorts it into what can be sold and what cannot. Nothing is rounded, corrected or guessed:
- * a line either becomes an order line as it stands, or is listed as dropped.
+ * Reads an order history and sorts it into what can be imported and what cannot. Nothing is rounded, corrected or
+ * guessed: a line either becomes an order line as it stands, or is listed as dropped.
  *
- * @throws ImportError for a file that is missing, is no such history or has a line that makes no sense
+ * @throws ImportError for a file that is missing, is no such history, or has mistakes: all of them, with their lines
  */
-export async function readHistory(file: string, currency: string): Promise<History> {
-  const decimals = decimalsOf(currency);
-  const invoices = new Map<string, OpenInvoice>();
-  const products = new Map<string, OpenGoods>();
-  const dropped: DroppedLine[] = [];
-  const creditNotes = new Set<string>();
-  let creditMinor = 0;
-  let lineCount = 0;
-
-  for await (const { line, row } of rowsOf(file)) {
-    lineCount += 1;
-    const { InvoiceNo: invoiceNo, StockCode: sku, UnitPrice, Quantity } = row;
-    const bad = (what: string) =>
-      new ImportError(
-        `${file}, line ${line}: ${what}; correct the line and run the import again, nothing has been sent.`,
-      );
-    if (!invoiceNo) throw bad('InvoiceNo is empty');
-    if (!/^[+-]?\d{0,9}$/.test(Quantity)) throw bad(`Quantity is "${Quantity}", but must be a whole number`);
-    const quantity = Number(Quantity);
-    const price = UnitPrice === '' ? 0 : parseMinor(UnitPrice, decimals);
-    if (price === 'malformed') throw bad(`UnitPrice is "${UnitPrice}", but must be a decimal number such as 2.55`);
-
-    const isCreditNote = invoiceNo.startsWith('C');
-    if (isCreditNote) {
-      creditNotes.add(invoiceNo);
-      if (price !== 'too-fine') creditMinor += quantity * price;
-    } else {
-      const invoice = invoices.get(invoiceNo) ?? openInvoice(row, line, bad);
-      invoices.set(invoiceNo, invoice);
-      if ((row.CustomerID || undefined) !== invoice.customerId) {
-        throw bad(`invoice ${invoiceNo} has another CustomerID here than in line ${invoice.firstLine}`);
-      }
-    }
-
-    const reason = isCreditNote ? 'credit note' : flawOf(sku, quantity, price);
-    if (reason !== undefined || price === 'too-fine') {
-      const finding = reason ?? 'price finer than the currency';
-      dropped.push({ line, invoiceNo, stockCode: sku, quantity: Quantity, unitPrice: UnitPrice, reason: finding });
-      continue;
-    }
-    invoices.get(invoiceNo)!.lines.push({ sku, quantity, unitPriceMinor: price });
-    const goods = products.get(sku) ?? { sku, name: '', priceMinor: price, sold: 0, sales: createHash('sha256') };
-    products.set(sku, goods);
-    goods.name ||= row.Description.slice(0, 300);
-    goods.sold += quantity;
-  }
-
-  const orders = [...invoices.values()].filter((invoice) => invoice.lines.length > 0).sort(byTime);
-  let orderLineCount = 0;
-  let totalMinor = 0;
-  for (const { invoiceNo, lines } of orders) {
-    orderLineCount += lines.length;
-    for (const { sku, quantity, unitPriceMinor } of lines) {
-      totalMinor += quantity * unitPriceMinor;
-      products.get(sku)!.sales.update(`${invoiceNo} ${quantity}\n`);
-    }
-  }
-  if (![totalMinor, creditMinor].every(Number.isSafeInteger)) {
-    throw new ImportError(`${file} sums up to more than can be counted exactly: split it into several files.`);
-  }
-  return {
-    lineCount,
-    invoiceCount: invoices.size + creditNotes.size,
-    orders,
-    orderLineCount,
-    totalMinor,
-    products: [...products.values()].map(({ sales, ...goods }) => {
-      return { ...goods, name: goods.name || goods.sku, salesHash: sales.digest('hex').slice(0, 16) };
-    }),
-    customers: [...new Set(orders.flatMap(({ customerId }) => customerId ?? []))],
-    dropped,
-    creditNotes: { invoiceNos: [...creditNotes], totalMinor: creditMinor },
-    unsellable: [...invoices.values()].filter(({ lines }) => lines.length === 0).map(({ invoiceNo }) => invoiceNo),
-  };
-}
-
-function flawOf(sku: string, quantity: number, price: number | 'too-fine'): DropReason | undefined {
-  if (sku === '') return 'no stock code';
-  if (quantity < 0) return 'negative quantity (write-off)';
-  if (quantity === 0) return 'no quantity';
-  if (price === 'too-fine') return 'price finer than the currency';
-  if (price < 0) return 'negative price';
-  return price === 0 ? 'no price' : undefined;
-}
-
-function openInvoice(row: Row, line: number, bad: (what: string) => ImportError): OpenInvoice {
-  const { InvoiceNo: invoiceNo, InvoiceDate, CustomerID, Country: country } = row;
-  const at = new Date(InvoiceDate);
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(InvoiceDate) || Number.isNaN(at.valueOf())) {
-    throw bad(`InvoiceDate is "${InvoiceDate}", but must be RFC 3339, such as 2010-12-01T08:26:00Z`);
-  }
-  if (!/^\d{0,40}$/.test(CustomerID)) throw bad(`CustomerID is "${CustomerID}", but must be a whole number`);
-  return {
-    invoiceNo,
-    orderedAt: at.toISOString(),
-    customerId: CustomerID || undefined,
-    country,
-    firstLine: line,
-    lines: [],
-  };
-}
-
-function byTime(a: Invoice, b: Invoice): number {
-  if (a.orderedAt !== b.orderedAt) return a.orderedAt < b.orderedAt ? -1 : 1;
-  return a.invoiceNo < b.invoiceNo ? -1 : 1;
-}
-
-async function* rowsOf(file: string): AsyncGenerator<{ line: number; row: Row }> {
-  const input = createReadStream(file);
-  const records = parse({ bom: true, trim: true, skip_empty_lines: true, info: true });
-  input.on('error', (error) => records.destroy(error)).pipe(records);
-  let places: Map<string, number> | undefined;
+export async function readHistory(file: string, options: ReadOptions): Promise<History> {
+  const format = formatNamed(options.format);
+  const { currency, dateFormat, timeZone } = options;
+  const readDate = dateReader({ formats: dateFormat === undefined ? format.dateFormats : [dateFormat], timeZone });
+  const countryCode = countryReader(options.countries);
+  const mistakes = new Mistakes(file);
+  const csv = await openCsv(file, format, options, mistakes);
+  const history = new History();
   try {
-    for await (const { record, info } of records as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
-      if (places) {
-        const row = Object.fromEntries(columns.map((name) => [name, record[places!.get(name)!] ?? '']));
-        yield { line: info.lines, row: row as Row };
-        continue;
-      }
-      places = new Map(record.map((name, nth) => [name, nth]));
-      const missing = columns.filter((name) => !places!.has(name));
-      if (missing.length > 0) {
-        throw new ImportError(
-          `${file} has no column ${missing.join(', ')}: its first line must be ${columns.join(',')} (comma separated, UTF-8).`,
-        );
-      }
+    const sorter = new Sorter(history, format, mistakes, countryCode);
+    const { decimalComma = false } = options;
+    const readers = { mistakes, readDate, decimals: decimalsOf(currency), currency, decimalComma };
+    let lines = 0;
+    history.scratch.begin();
+    for await (const { line, record } of csv.rows()) {
+      lines += 1;
+      const cells = new Cells(line, record, csv.places, readers);
+      const row = format.read(cells);
+      if (row) sorter.add(line, row.reference, row.head, row.goods);
+      if (lines % batch > 0) continue;
+      history.scratch.commit();
+      history.scratch.begin();
     }
+    mistakes.assertNone();
+    complete(history, currency);
+    history.scratch.commit();
+    history.totals = summarise(history.scratch, lines);
+    if (![history.totals.totalMinor, history.totals.creditNotes.totalMinor].every(Number.isSafeInteger)) {
+      throw new ImportError(`${file} sums up to more than can be counted exactly: split it into several files.`);
+    }
+    return history;
   } catch (error) {
-    throw readable(file, error);
-  } finally {
-    input.destroy();
+    history.close();
+    throw error;
   }
-  if (!places) throw new ImportError(`${file} is empty: its first line must be ${columns.join(',')}.`);
 }
 
-function readable(file: string, error: unknown): unknown {
-  const { code = '', message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOENT') return new ImportError(`There is no file ${file}: check the path.`);
-  if (code === 'EISDIR') return new ImportError(`${file} is a directory: give the CSV file in it.`);
-  if (code === 'EACCES') return new ImportError(`${file} cannot be read: you lack the permission.`);
-  if (code.startsWith('CSV_'))
-    return new ImportError(`${file} is not the CSV that was expected: ${message}; correct it and run again.`);
-  return error;
+/** Puts each row where it belongs. */
+class Sorter {
+  private readonly scratch: Scratch;
+  /** Of the last reference: rows of one order mostly follow each other. */
+  private known: { reference: string; line: number; customer: string | null } | undefined;
+
+  constructor(
+    private readonly history: History,
+    private readonly format: Format,
+    private readonly mistakes: Mistakes,
+    private readonly countryCode: (country: string) => string | undefined,
+  ) {
+    this.scratch = history.scratch;
+  }
+
+  add(line: number, reference: string, head: OrderHead | undefined, goods: GoodsOnRow | undefined): void {
+    if (this.known?.reference !== reference) {
+      this.known = this.scratch.get('select reference, line, customer from orders where reference = ?', reference);
+    }
+    if (this.known && head && this.format.headOnce) {
+      this.mistakes.add(
+        line,
+        `order ${reference} begins a second time, after line ${this.known.line}: remove one of the two`,
+      );
+    } else if (this.known && head && (head.customer?.id ?? null) !== this.known.customer) {
+      this.mistakes.add(line, `order ${reference} has another customer here than in line ${this.known.line}`);
+    } else if (!this.known && head) {
+      this.open(line, reference, head);
+    } else if (!this.known) {
+      this.mistakes.add(
+        line,
+        `order ${reference} begins in the middle: the row with its total is missing; export whole orders`,
+      );
+    }
+    if (goods && this.known) this.addGoods(line, reference, goods);
+  }
+
+  private open(line: number, reference: string, head: OrderHead): void {
+    const { orderedAt, customer, address, fate, amounts } = head;
+    this.known = { reference, line, customer: customer?.id ?? null };
+    const target = 'target' in fate ? fate.target : null;
+    this.scratch.run(
+      `insert into orders (reference, line, at, customer, address, country_code, target, left_out, total_minor,
+         shipping_minor, taxes_minor, discount_minor, refunded_minor) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[reference, line, orderedAt, customer?.id ?? null, JSON.stringify(address)],
+      ...[this.countryCode(address.country) ?? unknownCountry, target, 'leftOut' in fate ? fate.leftOut : null],
+      ...[amounts?.total ?? null, amounts?.shipping ?? null, amounts?.taxes ?? null],
+      ...[amounts?.discount ?? null, amounts?.refunded ?? null],
+    );
+    if (!customer || !target) return;
+    this.scratch.run(
+      'insert or ignore into customers (id, email, name) values (?, ?, ?)',
+      ...[customer.id, customer.email ?? null, customer.name],
+    );
+  }
+
+  private addGoods(line: number, reference: string, goods: GoodsOnRow): void {
+    const { sku, name, quantity, unitPriceMinor, unitPrice } = goods;
+    const reason = this.flawOf(sku, quantity, unitPriceMinor);
+    if (reason !== undefined || unitPriceMinor === 'too-fine') {
+      const remark = { line, reference, sku, quantity, unitPrice };
+      const minor = unitPriceMinor === 'too-fine' ? null : quantity * unitPriceMinor;
+      this.history.remark({ ...remark, reason: reason ?? 'price finer than the currency' }, 'dropped', minor);
+      return;
+    }
+    this.scratch.run(
+      'insert into lines (reference, line, sku, quantity, price_minor) values (?, ?, ?, ?, ?)',
+      ...[reference, line, sku, quantity, unitPriceMinor],
+    );
+    if (name !== '') this.scratch.run('insert or ignore into names (sku, name) values (?, ?)', sku, name);
+  }
+
+  /** Why a line becomes no order line. Whether it is a return is said by its sign, whatever its number looks like. */
+  private flawOf(sku: string, quantity: number, price: number | 'too-fine'): string | undefined {
+    if (quantity < 0) return price === 'too-fine' || price > 0 ? creditNote : 'negative quantity (write-off)';
+    if (sku === '') return 'no stock code';
+    if (quantity === 0) return 'no quantity';
+    if (price === 'too-fine') return 'price finer than the currency';
+    if (price < 0) return 'negative price';
+    return price === 0 && !this.format.freeGoods ? 'no price' : undefined;
+  }
+}
+
+/** What can only be said when all lines are known. */
+function complete(history: History, currency: string): void {
+  const { scratch } = history;
+  scratch.run(
+    'delete from lines where reference in (select reference from orders where left_out is not null or target is null)',
+  );
+  scratch.run('create index lines_by_order on lines (reference)');
+  settleAll(history, currency);
+  scratch.run(
+    `update orders as o set (line_count, sum_minor) = (
+       select count(*), coalesce(sum(quantity * price_minor), 0) from lines l where l.reference = o.reference)`,
+  );
+  scratch.run('create index lines_by_sku on lines (sku, reference)');
+  scratch.run('create index orders_by_time on orders (at, reference)');
+  scratch.run('create index orders_by_customer on orders (customer)');
+  scratch.run(
+    `delete from customers as c where not exists (
+       select 1 from orders o where o.customer = c.id and o.line_count > 0)`,
+  );
+  // the price of the row with the least id: SQLite takes the other columns from there
+  scratch.run(
+    `insert into products (sku, name, price_minor)
+     select l.sku, coalesce(n.name, l.sku), l.price_minor from (
+       select sku, min(id), price_minor from lines group by sku) l left join names n on n.sku = l.sku`,
+  );
+  shortenNames(history);
+  explainRest(history, currency);
+}
+
+/** Makes the lines of orders come to what was paid for them. */
+function settleAll(history: History, currency: string): void {
+  const { scratch } = history;
+  for (const { sku, name } of Object.values(charges)) {
+    scratch.run('insert or ignore into names (sku, name) values (?, ?)', sku, name);
+  }
+  const orders = scratch.pages<Amounts & { reference: string; line: number }>(
+    `select reference, line, total_minor as total, shipping_minor as shipping, taxes_minor as taxes,
+       discount_minor as discount, refunded_minor as refunded from orders
+     where total_minor is not null and left_out is null and reference > ? order by reference limit ?`,
+    [''],
+    ({ reference }) => [reference],
+  );
+  for (const { reference, line, ...amounts } of orders) {
+    const lines = history.linesOf(reference);
+    if (lines.length === 0) continue;
+    const settled = settle(lines, amounts);
+    scratch.run('delete from lines where reference = ?', reference);
+    for (const { sku, quantity, unitPriceMinor } of settled.lines) {
+      scratch.run(
+        'insert into lines (reference, line, sku, quantity, price_minor) values (?, ?, ?, ?, ?)',
+        ...[reference, line, sku, quantity, unitPriceMinor],
+      );
+    }
+    const show = (minor: number) => formatMinor(minor, currency);
+    if (amounts.refunded > 0) {
+      const reason = `${show(amounts.refunded)} of ${show(amounts.total)} were refunded: imported with the rest`;
+      history.remark({ line, reference, reason });
+    }
+    if (settled.unexplainedMinor !== 0) {
+      const reason = `its lines, shipping, taxes and discount differ from its total by ${show(settled.unexplainedMinor)}: imported with its total`;
+      history.remark({ line, reference, reason });
+    }
+  }
+}
+
+function shortenNames(history: History): void {
+  const long = history.scratch.all<{ sku: string; name: string }>(
+    'select sku, name from products where length(name) > ?',
+    maxNameLength / 2,
+  );
+  for (const { sku, name } of long) {
+    if (name.length <= maxNameLength) continue;
+    history.scratch.run('update products set name = ? where sku = ?', wholeCharacters(name, maxNameLength), sku);
+    history.remark({ sku, reason: `its name has ${name.length} characters: cut to ${maxNameLength}` });
+  }
+}
+
+function explainRest(history: History, currency: string): void {
+  const { scratch } = history;
+  const rest = scratch.pages<{ reference: string; line: number; reason: string | null; total: number | null }>(
+    `select reference, line, left_out as reason, total_minor as total from orders
+     where line_count = 0 and reference > ? order by reference limit ?`,
+    [''],
+    ({ reference }) => [reference],
+  );
+  for (const { reference, line, reason, total } of rest) {
+    const amount = total === null ? '' : ` (${formatMinor(total, currency)})`;
+    history.remark({
+      line,
+      reference,
+      reason: reason === null ? 'order without a sellable line' : `${reason}${amount}: order not imported`,
+    });
+  }
+  scratch.run(
+    `insert into remarks (line, reference, reason, kind)
+     select line, reference, 'the country "' || json_extract(address, '$.country') || '" is not known: imported as ${unknownCountry}', 'note'
+     from orders where line_count > 0 and country_code = ? and json_extract(address, '$.country') <> ''`,
+    unknownCountry,
+  );
 }

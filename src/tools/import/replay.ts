@@ -1,13 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { Accounts } from './accounts';
 import { type Answer, type ApiClient, Refusal } from './api-client';
-import { countryCode } from './countries';
+import type { Goods, History, Invoice } from './history';
+import { keyOf } from './keys';
+import { OpeningStock } from './opening-stock';
 import type { Progress } from './progress';
-import type { Goods, History, Invoice } from './read-history';
+import type { PricedLine } from './settle';
 
-/** Something that the server refused, or that came to another end than `completed`. */
+/** Something that the server refused, or that came to another end than it should. */
 export interface Failure {
   readonly what: 'customer' | 'product' | 'order';
-  /** CustomerID, StockCode or InvoiceNo of the file. */
+  /** As the file has it. */
   readonly id: string;
   readonly reason: string;
 }
@@ -19,17 +22,27 @@ interface Order {
   readonly cancellation: { readonly reason: string; readonly step?: string } | null;
 }
 
+/** Of an order, what tells it from another one. */
+interface OrderWithLines extends Order {
+  readonly orderedAt: string;
+  readonly customerId: string | null;
+  readonly lines: readonly {
+    readonly sku: string;
+    readonly quantity: number;
+    readonly unitPrice: { amountMinor: number };
+  }[];
+}
+
 /** An order that does not move for so long is reported as stuck. */
 const stuckMs = 90_000;
+/** How many failures are kept for people to read; the report has all of them. */
+const keptFailures = 1000;
 
-/** Sends a history to the server, phase by phase, and remembers what is there. */
+/** Sends a history to the server, phase by phase, and notes in it what is there. */
 export class Replay {
-  readonly customerIds = new Map<string, string>();
-  readonly productIds = new Map<string, string>();
-  readonly foreignProducts = new Set<string>();
-  readonly completed: Invoice[] = [];
   readonly failures: Failure[] = [];
-  private accounts: Promise<Map<string, string>> | undefined;
+  private readonly stock: OpeningStock;
+  private readonly accounts: Accounts;
 
   constructor(
     private readonly api: ApiClient,
@@ -37,59 +50,85 @@ export class Replay {
     private readonly currency: string,
     private readonly progress: Progress,
     private readonly options: { readonly concurrency: number; readonly signal?: AbortSignal },
-  ) {}
-
-  customers(): Promise<void> {
-    return this.each('customer', this.history.customers, String, async (customerId) => {
-      this.customerIds.set(customerId, await this.openAccount(customerId));
-    });
+  ) {
+    this.stock = new OpeningStock(api, history);
+    this.accounts = new Accounts(api, history);
   }
 
-  products(): Promise<void> {
+  customers(): Promise<void> {
+    const { totals, scratch } = this.history;
     return this.each(
-      'product',
-      this.history.products,
-      ({ sku }) => sku,
-      async (goods) => {
-        const id = await this.list(goods);
-        const key = `import/stock/${encodeURIComponent(goods.sku)}/${goods.salesHash}`;
-        const adjustment = { delta: goods.sold, reason: 'import of sold goods' };
-        await this.api.post(`/v1/products/${id}/stock-adjustments`, key, adjustment);
-        this.productIds.set(goods.sku, id);
+      'customer',
+      this.history.customers(),
+      totals.customers,
+      ({ id }) => id,
+      async (customer) => {
+        const userId = await this.accounts.open(customer);
+        scratch.run('update customers set user_id = ? where id = ?', userId, customer.id);
       },
     );
   }
 
-  orders(): Promise<void> {
+  products(): Promise<void> {
+    const { totals, scratch } = this.history;
     return this.each(
-      'order',
-      this.history.orders,
-      ({ invoiceNo }) => invoiceNo,
-      async (invoice) => {
-        await this.carryOut(invoice);
-        this.completed.push(invoice);
+      'product',
+      this.history.products(),
+      totals.products,
+      ({ sku }) => sku,
+      async (goods) => {
+        const id = await this.list(goods);
+        await this.stock.fill(goods.sku, id);
+        scratch.run('update products set product_id = ? where sku = ?', id, goods.sku);
       },
+    );
+  }
+
+  async orders(): Promise<void> {
+    const { totals, scratch } = this.history;
+    const orders = this.history.orders();
+    await this.each(
+      'order',
+      orders,
+      totals.orders,
+      ({ reference }) => reference,
+      (invoice) => this.carryOut(invoice),
+    );
+    if (this.options.signal?.aborted) return;
+    // orders that came to nothing leave no goods on sale
+    const left = scratch.all<{ sku: string; productId: string }>(
+      `select sku, product_id as productId from products where product_id is not null and sku in (
+         select l.sku from orders o join lines l using (reference) where o.failed = 1)`,
+    );
+    await this.each(
+      'product',
+      left,
+      left.length,
+      ({ sku }) => sku,
+      ({ sku, productId }) => this.stock.takeBack(sku, productId),
     );
   }
 
   /** Works through `items` in their order, `concurrency` at a time; a refusal concerns one item, not the others. */
   private async each<T>(
     what: Failure['what'],
-    items: readonly T[],
+    items: Iterable<T>,
+    total: number,
     idOf: (item: T) => string,
     work: (item: T) => Promise<void>,
   ): Promise<void> {
     if (this.options.signal?.aborted) return;
-    const phase = this.progress.start(`${what}s`, items.length);
-    const queue = items.values();
+    const phase = this.progress.start(`${what}s`, total);
+    const queue = items[Symbol.iterator]();
     let broken = false;
     const worker = async () => {
-      for (const item of queue) {
+      for (let next = queue.next(); !next.done; next = queue.next()) {
+        const item = next.value;
         try {
           await work(item);
         } catch (error) {
           if (!(error instanceof Refusal)) throw error;
-          this.failures.push({ what, id: idOf(item), reason: error.message });
+          this.fail({ what, id: idOf(item), reason: error.message });
         }
         phase.advance();
         if (broken || this.options.signal?.aborted) return;
@@ -109,58 +148,54 @@ export class Replay {
     }
   }
 
-  private async openAccount(customerId: string): Promise<string> {
-    const email = `customer-${customerId}@import.example`;
-    try {
-      const body = { email, name: `Customer ${customerId}` };
-      return (await this.api.post<{ id: string }>('/v1/users', `import/customer/${customerId}`, body)).body.id;
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.code !== 'email-taken') throw error;
-      const id = (await (this.accounts ??= this.readAccounts())).get(email);
-      if (id !== undefined) return id;
-      throw new Refusal(409, error.code, `There is an account ${email}, but it cannot be found.`);
-    }
-  }
-
-  /** Only when an address is taken, and once: there is no search by address. */
-  private async readAccounts(): Promise<Map<string, string>> {
-    const accounts = new Map<string, string>();
-    try {
-      for await (const { id, email } of this.api.list<{ id: string; email: string }>('/v1/users')) {
-        if (email.endsWith('@import.example')) accounts.set(email, id);
-      }
-    } catch (error) {
-      if (!(error instanceof Refusal) || error.status !== 403) throw error;
-      throw new Refusal(403, error.code, 'There is an account for it, which only an administrator can look up.');
-    }
-    return accounts;
+  private fail(failure: Failure): void {
+    const { what, id, reason } = failure;
+    if (this.failures.length < keptFailures) this.failures.push(failure);
+    this.history.remark({
+      reference: what === 'order' ? id : undefined,
+      sku: what === 'product' ? id : undefined,
+      reason: `${what} ${id}: ${reason}`,
+    });
   }
 
   private async list({ sku, name, priceMinor }: Goods): Promise<string> {
     const path = encodeURIComponent(sku);
     try {
       const body = { sku, name, price: { amountMinor: priceMinor, currency: this.currency } };
-      return (await this.api.post<{ id: string }>('/v1/products', `import/product/${path}`, body)).body.id;
+      return (await this.api.post<{ id: string }>('/v1/products', keyOf('product', sku), body)).body.id;
     } catch (error) {
       // reused: by an import of another file, in which it had another name or first price
       if (!(error instanceof Refusal) || !['sku-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
       const found = await this.api.get<{ data: { id: string }[] }>(`/v1/products?sku=${path}`);
       const [product] = found.data;
       if (!product) throw new Refusal(409, 'archived', `The product ${sku} is archived: nothing can be sold of it.`);
-      if (error.code === 'sku-taken') this.foreignProducts.add(sku);
+      if (error.code === 'sku-taken') this.history.scratch.run('update products set checked = 0 where sku = ?', sku);
       return product.id;
     }
   }
 
-  /** From nothing, or from wherever an earlier run left it, to the customer's door. */
+  /** From nothing, or from wherever an earlier run left it, to its end. */
   private async carryOut(invoice: Invoice): Promise<void> {
+    const { scratch } = this.history;
+    try {
+      const { id } = await this.bringToEnd(invoice);
+      scratch.run('update orders set order_id = ?, done = 1 where reference = ?', id, invoice.reference);
+    } catch (error) {
+      if (error instanceof Refusal && error.code !== 'stuck') {
+        scratch.run('update orders set failed = 1 where reference = ?', invoice.reference);
+      }
+      throw error;
+    }
+  }
+
+  private async bringToEnd(invoice: Invoice): Promise<Order> {
     const placed = await this.place(invoice);
     const { id } = placed.body;
     const read = () => this.api.get<Order>(`/v1/orders/${id}`);
     let order = placed.replayed ? await read() : placed.body;
     let moved = performance.now();
     let sent = false;
-    for (let attempt = 0; order.status !== 'completed'; attempt++) {
+    for (let attempt = 0; !hasArrived(order, invoice); attempt++) {
       if (order.status === 'cancelled') throw new Refusal(409, 'cancelled', describeCancellation(order));
       if (!sent && (order.status === 'fulfilling' || order.status === 'shipped')) {
         await this.send(order);
@@ -177,40 +212,77 @@ export class Replay {
         throw new Refusal(409, 'stuck', `The order has been ${order.status} for ${stuckMs / 1000} s: ${hint}.`);
       }
     }
+    return order;
   }
 
-  private async place({ invoiceNo, orderedAt, customerId, country, lines }: Invoice): Promise<Answer<Order>> {
-    const userId = customerId && this.customerIds.get(customerId);
+  private async place(invoice: Invoice): Promise<Answer<Order>> {
+    const { reference, orderedAt, customerId, countryCode, address } = invoice;
+    const userId = customerId && this.history.userIdOf(customerId);
     if (customerId && !userId) throw missing(`customer ${customerId}`);
-    const name = customerId ? `Customer ${customerId}` : 'Guest';
+    const name = address.name || 'Guest';
     const unknown = 'not in the data';
+    const { line1, line2, postalCode, city } = address;
+    const lines = this.history.linesOf(reference);
     const body = {
       ...(userId ? { customerId: userId } : { guest: { name } }),
-      reference: invoiceNo,
+      reference,
       orderedAt,
       paymentMethod: 'sandbox_ok',
-      shippingAddress: { name, line1: unknown, city: country || unknown, countryCode: countryCode(country) },
+      shippingAddress: { name, line1: line1 || unknown, line2, postalCode, city: city || unknown, countryCode },
       lines: lines.map(({ sku, quantity, unitPriceMinor }) => {
-        const productId = this.productIds.get(sku);
+        const productId = this.history.productIdOf(sku);
         if (!productId) throw missing(`product ${sku}`);
         return { productId, quantity, unitPrice: { amountMinor: unitPriceMinor, currency: this.currency } };
       }),
       submit: true,
     };
-    const key = `import/order/${encodeURIComponent(invoiceNo)}`;
     try {
-      return await this.api.post<Order>('/v1/orders', key, body, { Prefer: 'wait=20' });
+      return await this.api.post<Order>('/v1/orders', keyOf('order', reference), body, { Prefer: 'wait=20' });
     } catch (error) {
       if (!(error instanceof Refusal) || error.code !== 'idempotency-key-reused') throw error;
-      throw new Refusal(error.status, error.code, 'It has been imported with other lines or another customer before.');
+      return { body: await this.findPlaced(invoice, lines, userId), replayed: true };
     }
+  }
+
+  /**
+   * The order that an earlier import placed under this reference, if it is the same but for its address or the order of
+   * its lines: exports change in such things.
+   *
+   * @throws Refusal when it is another one
+   */
+  private async findPlaced(invoice: Invoice, lines: readonly PricedLine[], userId?: string): Promise<Order> {
+    const { reference, orderedAt } = invoice;
+    const { scratch } = this.history;
+    const path = `/v1/orders?reference=${encodeURIComponent(reference)}`;
+    let differs = 'other lines';
+    for await (const { id } of this.api.list<Order>(path)) {
+      const order = await this.api.get<OrderWithLines>(`/v1/orders/${id}`);
+      const placed = order.lines.map(({ unitPrice, ...line }) => ({ ...line, unitPriceMinor: unitPrice.amountMinor }));
+      const sameTime = Date.parse(order.orderedAt) === Date.parse(orderedAt);
+      const sameLines = listOf(placed) === listOf(lines);
+      if (sameTime && sameLines && (order.customerId ?? undefined) === userId) return order;
+      if (order.status === 'cancelled') continue;
+      differs = sameLines ? (sameTime ? 'another customer' : `another date, ${order.orderedAt}`) : 'other lines';
+      for (const { sku, quantity } of placed) {
+        scratch.run(
+          `insert into consumed (sku, reference, quantity) values (?, ?, ?)
+           on conflict do update set quantity = quantity + excluded.quantity`,
+          ...[sku, reference, quantity],
+        );
+      }
+    }
+    throw new Refusal(
+      422,
+      'imported-differently',
+      `It has been imported with ${differs} before. That order stays as it is: correct it on the server if need be.`,
+    );
   }
 
   /** Saying so again changes nothing, and a parcel that is ahead of us was sent by an earlier run. */
   private async send({ id, status, shipmentId }: Order): Promise<void> {
     for (const action of status === 'shipped' ? ['deliver'] : ['dispatch', 'deliver']) {
       try {
-        await this.api.post(`/v1/shipments/${shipmentId}/${action}`, `import/${action}/${id}`);
+        await this.api.post(`/v1/shipments/${shipmentId}/${action}`, keyOf(action, id));
       } catch (error) {
         const ahead = error instanceof Refusal && ['shipment-dispatched', 'shipment-delivered'].includes(error.code);
         if (!ahead) throw error;
@@ -227,3 +299,14 @@ function describeCancellation({ cancellation }: Order): string {
   const step = cancellation?.step ? `, in step ${cancellation.step}` : '';
   return `The order was cancelled${step}: ${cancellation?.reason ?? 'no reason given'}`;
 }
+
+/** An order that is not to be sent may have been sent on the server since. */
+function hasArrived({ status }: Order, { target }: Invoice): boolean {
+  return status === 'completed' || (target === 'fulfilling' && ['fulfilling', 'shipped', 'delivered'].includes(status));
+}
+
+const listOf = (lines: readonly PricedLine[]) =>
+  lines
+    .map(({ sku, quantity, unitPriceMinor }) => JSON.stringify([sku, quantity, unitPriceMinor]))
+    .sort()
+    .join();
