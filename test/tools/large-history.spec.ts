@@ -17,7 +17,7 @@ import { readHistory } from '../../src/tools/import/read-history';
 const root = join(__dirname, '../..');
 const orders = 130_000;
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 /** Not in the order of their time, and the two lines of an order far from each other. */
 function* linesOfFile() {

@@ -19,7 +19,10 @@ export interface Invoice {
 
 /** Sold at least once. Codes differ by case: 85123a is not 85123A. */
 export interface Goods {
+  /** See `skuKey`. */
   readonly sku: string;
+  /** As it stands in the file first. */
+  readonly spelled: string;
   /** The first description that is not empty. */
   readonly name: string;
   /** The first price; the lines keep their own. */
@@ -82,7 +85,9 @@ const schema = `
   create table lines (id integer primary key, reference text not null, line int not null, sku text not null,
     quantity int not null, price_minor int not null);
   create table names (sku text primary key, name text not null) without rowid;
-  create table products (sku text primary key, name text not null, price_minor int not null, product_id text,
+  -- as it stands in the file first
+  create table spellings (sku text primary key, spelled text not null) without rowid;
+  create table products (sku text primary key, spelled text not null, name text not null, price_minor int not null, product_id text,
     checked int not null default 1) without rowid;
   create table customers (id text primary key, email text, name text not null, user_id text) without rowid;
   create table opened (sku text, reference text, quantity int not null, primary key (sku, reference)) without rowid;
@@ -132,7 +137,7 @@ export class History {
 
   *products(): Generator<Goods> {
     yield* this.scratch.pages<Goods>(
-      'select sku, name, price_minor as priceMinor from products where sku > ? order by sku limit ?',
+      'select sku, spelled, name, price_minor as priceMinor from products where sku > ? order by sku limit ?',
       [''],
       ({ sku }) => [sku],
     );

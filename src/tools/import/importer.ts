@@ -77,7 +77,7 @@ export async function importHistory(history: History, options: ImportOptions): P
        from orders where line_count > 0 and done = 1`,
     )!,
     foreignProducts: scratch
-      .all<{ sku: string }>('select sku from products where checked = 0 order by sku limit 1000')
+      .all<{ sku: string }>('select spelled as sku from products where checked = 0 order by sku limit 1000')
       .map(({ sku }) => sku),
     failures,
     durationMs: performance.now() - begun,

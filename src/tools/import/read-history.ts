@@ -7,6 +7,7 @@ import { formats } from './formats/formats';
 import { onlineRetail } from './formats/online-retail';
 import { wholeCharacters } from './formats/shop';
 import { creditNote, History, summarise } from './history';
+import { skuKey } from './keys';
 import { ImportError } from './import-error';
 import { Mistakes } from './mistakes';
 import { decimalsOf, formatMinor } from './money';
@@ -145,10 +146,11 @@ class Sorter {
   }
 
   private addGoods(line: number, reference: string, goods: GoodsOnRow): void {
-    const { sku, name, quantity, unitPriceMinor, unitPrice } = goods;
+    const { sku: spelled, name, quantity, unitPriceMinor, unitPrice } = goods;
+    const sku = skuKey(spelled);
     const reason = this.flawOf(sku, quantity, unitPriceMinor);
     if (reason !== undefined || unitPriceMinor === 'too-fine') {
-      const remark = { line, reference, sku, quantity, unitPrice };
+      const remark = { line, reference, sku: spelled, quantity, unitPrice };
       const minor = unitPriceMinor === 'too-fine' ? null : quantity * unitPriceMinor;
       this.history.remark({ ...remark, reason: reason ?? 'price finer than the currency' }, 'dropped', minor);
       return;
@@ -157,6 +159,7 @@ class Sorter {
       'insert into lines (reference, line, sku, quantity, price_minor) values (?, ?, ?, ?, ?)',
       ...[reference, line, sku, quantity, unitPriceMinor],
     );
+    this.scratch.run('insert or ignore into spellings (sku, spelled) values (?, ?)', sku, spelled);
     if (name !== '') this.scratch.run('insert or ignore into names (sku, name) values (?, ?)', sku, name);
   }
 
@@ -192,9 +195,10 @@ function complete(history: History, currency: string): void {
   );
   // the price of the row with the least id: SQLite takes the other columns from there
   scratch.run(
-    `insert into products (sku, name, price_minor)
-     select l.sku, coalesce(n.name, l.sku), l.price_minor from (
-       select sku, min(id), price_minor from lines group by sku) l left join names n on n.sku = l.sku`,
+    `insert into products (sku, spelled, name, price_minor)
+     select l.sku, coalesce(s.spelled, l.sku), coalesce(n.name, s.spelled, l.sku), l.price_minor from (
+       select sku, min(id), price_minor from lines group by sku) l
+       left join names n on n.sku = l.sku left join spellings s on s.sku = l.sku`,
   );
   shortenNames(history);
   explainRest(history, currency);

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Accounts } from './accounts';
 import { type Answer, type ApiClient, Refusal } from './api-client';
 import type { Goods, History, Invoice } from './history';
-import { keyOf } from './keys';
+import { keyOf, skuKey } from './keys';
 import { OpeningStock } from './opening-stock';
 import type { Progress } from './progress';
 import type { PricedLine } from './settle';
@@ -158,17 +158,18 @@ export class Replay {
     });
   }
 
-  private async list({ sku, name, priceMinor }: Goods): Promise<string> {
-    const path = encodeURIComponent(sku);
+  private async list({ sku, spelled, name, priceMinor }: Goods): Promise<string> {
+    const path = encodeURIComponent(spelled);
     try {
-      const body = { sku, name, price: { amountMinor: priceMinor, currency: this.currency } };
+      const body = { sku: spelled, name, price: { amountMinor: priceMinor, currency: this.currency } };
       return (await this.api.post<{ id: string }>('/v1/products', keyOf('product', sku), body)).body.id;
     } catch (error) {
       // reused: by an import of another file, in which it had another name or first price
       if (!(error instanceof Refusal) || !['sku-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
       const found = await this.api.get<{ data: { id: string }[] }>(`/v1/products?sku=${path}`);
       const [product] = found.data;
-      if (!product) throw new Refusal(409, 'archived', `The product ${sku} is archived: nothing can be sold of it.`);
+      if (!product)
+        throw new Refusal(409, 'archived', `The product ${spelled} is archived: nothing can be sold of it.`);
       if (error.code === 'sku-taken') this.history.scratch.run('update products set checked = 0 where sku = ?', sku);
       return product.id;
     }
@@ -257,7 +258,9 @@ export class Replay {
     let differs = 'other lines';
     for await (const { id } of this.api.list<Order>(path)) {
       const order = await this.api.get<OrderWithLines>(`/v1/orders/${id}`);
-      const placed = order.lines.map(({ unitPrice, ...line }) => ({ ...line, unitPriceMinor: unitPrice.amountMinor }));
+      const placed = order.lines.map(({ sku, quantity, unitPrice }) => {
+        return { sku: skuKey(sku), quantity, unitPriceMinor: unitPrice.amountMinor };
+      });
       const sameTime = Date.parse(order.orderedAt) === Date.parse(orderedAt);
       const sameLines = listOf(placed) === listOf(lines);
       if (sameTime && sameLines && (order.customerId ?? undefined) === userId) return order;
