@@ -1,3 +1,5 @@
+import { DomainError } from '../../src/kernel/domain-error';
+import { SandboxCarrier } from '../../src/modules/shipping/carrier';
 import { eventually } from '../kernel/support';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
@@ -13,7 +15,9 @@ import {
   query,
   type Row,
   story,
+  tea,
   waiting,
+  whilePaused,
 } from './shop';
 
 jest.setTimeout(120_000);
@@ -75,7 +79,10 @@ describe('cancelling an order and shipping it', () => {
 
       expect(await dispatch(placed)).toMatchObject({
         status: 409,
-        body: { code: 'order-cancelling', detail: 'The order is cancelling: its parcel must not leave.' },
+        body: {
+          code: 'order-cancelling',
+          detail: expect.stringContaining('its parcel must not leave. If the carrier has it already'),
+        },
       });
       expect(await cancel(placed)).toMatchObject({ status: 202, body: { status: 'cancelling' } });
     });
@@ -105,6 +112,69 @@ describe('cancelling an order and shipping it', () => {
     expect(await deliver(placed)).toMatchObject({ status: 200 });
     await after(shop, placed, 'order.completed');
     expect(await ordersOf(ada, placed)).toMatchObject({ status: 'completed', paymentStatus: 'paid' });
+  });
+
+  describe('while the carrier', () => {
+    afterEach(() => jest.restoreAllMocks());
+    const carrierAnswers = (error: Error) => jest.spyOn(SandboxCarrier.prototype, 'cancel').mockRejectedValue(error);
+    const reaches = (placed: Answer, status: string) => eventually(async () => (await sagaOf(placed)) === status);
+
+    it('cannot be told of the cancellation, the parcel may leave, and that comes first', async () => {
+      const placed = await order(ada, {}, waiting);
+      const call = carrierAnswers(new Error('503'));
+      await cancel(placed);
+      await eventually(async () => Promise.resolve(call.mock.calls.length > 0));
+      expect(await dispatch(placed, { hasLeft: true })).toMatchObject({ status: 200 });
+      jest.restoreAllMocks();
+      await shop.settled();
+      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'shipped', paymentStatus: 'paid' });
+      expect(await money(placed)).toMatchObject({ keptMinor: 2500 });
+    });
+
+    it('refuses to give it back, an operator may reject the cancellation, and nothing was taken back', async () => {
+      const placed = await order(ada, {}, waiting);
+      carrierAnswers(new DomainError('conflict', 'parcel-collected', 'The carrier has it.'));
+      await cancel(placed);
+      await reaches(placed, 'parked');
+      const [saga] = await query(shop, 'select id from sagas.instances where subject = $1', [placed.body['id']]);
+      const reason = { reason: 'the carrier has it' };
+      const rejected = await shop.admin.post(`/v1/operations/sagas/${saga!['id']}/reject-cancellation`, reason);
+      expect(rejected).toMatchObject({ status: 200 });
+      await shop.settled();
+      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'fulfilling', fulfilmentStatus: 'created' });
+      expect(await dispatch(placed)).toMatchObject({ status: 200 });
+      await shop.settled();
+      expect(await ordersOf(ada, placed)).toMatchObject({ status: 'shipped', paymentStatus: 'paid' });
+    });
+  });
+
+  it('shows that the parcel of a free order is booked, whatever of the order is still on its way', async () => {
+    const free = { lines: [{ productId: tea, quantity: 1, unitPrice: { amountMinor: 0, currency: 'EUR' } }] };
+    let placed!: Answer;
+    await whilePaused(shop, 'orders.progress', async () => {
+      placed = await order(shop.admin, free);
+      await happened(shop, placed, 'shipment.created');
+    });
+    await shop.settled();
+    const now = await ordersOf(shop.admin, placed);
+    expect(now).toMatchObject({ status: 'fulfilling', fulfilmentStatus: 'created' });
+  });
+
+  it('answers with the ETag that the order has, also while its view is late', async () => {
+    const placed = await order(ada, {}, waiting);
+    await shop.settled();
+    await whilePaused(shop, 'sagas.run', async () => {
+      let answered!: Answer;
+      await whilePaused(shop, 'orders.order-details', async () => {
+        answered = await cancel(placed);
+      });
+      const shown = await eventually(async () => {
+        const answer = await ada.get(`/v1/orders/${placed.body['id']}`);
+        return answer.body['status'] === 'cancelling' ? answer : undefined;
+      });
+      expect(answered.headers.get('etag')).toBe(shown.headers.get('etag'));
+    });
+    await shop.settled();
   });
 
   it('tells the customer that the parcel has left', async () => {

@@ -39,8 +39,8 @@ export class Sagas extends AggregateStore<SagaState, SagaCommand, SagaEvent> {
         return definition;
       }),
       events,
-      // Version 2: failures have no technical text any more, see saga-failure.ts.
-      { every: 100, stateVersion: 2 },
+      // Version 2: failures have no technical text any more, see saga-failure.ts. Version 3: `takenBack`.
+      { every: 100, stateVersion: 3 },
     );
     this.definitions = definitions;
   }

@@ -15,7 +15,10 @@ export class ListShipmentsQuery extends PageQuery {
 }
 
 export class DispatchShipmentRequest {
-  /** The carrier says that the parcel has left. A cancellation of its order that is not concluded is rejected then. */
+  /**
+   * The carrier says that the parcel has left. A cancellation of its order is rejected then, unless the carrier has agreed
+   * to it already.
+   */
   @IsOptional()
   @IsBoolean()
   hasLeft?: boolean;

@@ -116,6 +116,10 @@ export class Shipments {
   /** See `CancelShipment`. What was never booked is marked as cancelled, so that a late command cannot book it. */
   async cancel(orderId: string): Promise<void> {
     const id = shipmentIdOf(orderId);
+    const atCarrier = () => this.policy.execute(({ signal }) => this.carrier.cancel(id, signal));
+    const isBooked = (await this.shipments.findOneBy({ id }))?.status === 'created';
+    // The carrier first: until it has agreed, the parcel may leave, and the cancellation be rejected.
+    if (isBooked) await atCarrier();
     await this.events.transaction(async (manager) => {
       const tombstone = { id, orderId, status: 'cancelled' as const, address: null, lines: [], version: 1 };
       await manager.createQueryBuilder().insert().into(Shipment).values(tombstone).orIgnore().execute();
@@ -128,7 +132,7 @@ export class Shipments {
       const event: ShipmentEvent = { type: 'shipment.cancelled', shipmentId: id, orderId };
       return { result: undefined, announce: [announce(id, event)] };
     });
-    await this.policy.execute(({ signal }) => this.carrier.cancel(id, signal));
+    if (!isBooked) await atCarrier();
   }
 
   /**

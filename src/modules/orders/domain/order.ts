@@ -259,7 +259,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
       case 'ship': {
         const status = statusOf(order);
         if (status === 'cancelled' || (status === 'cancelling' && !command.hasLeft)) {
-          throw wrongState(order, `order-${status}`, `The order is ${status}: its parcel must not leave.`);
+          const hint = status === 'cancelling' ? ' If the carrier has it already, say so with hasLeft.' : '';
+          throw wrongState(order, `order-${status}`, `The order is ${status}: its parcel must not leave.${hint}`);
         }
         return shipped(order, command.shipmentId);
       }

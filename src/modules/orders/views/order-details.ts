@@ -129,6 +129,8 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
       case 'order.submitted':
         return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod ?? null };
       case 'order.reserved':
+        // the parcel of an order that needs no payment may have been booked already
+        if (row.fulfilment_status !== 'none') return advanced(row, 'reserved');
         return { ...advanced(row, 'reserved'), fulfilment_status: 'reserved' };
       case 'order.paid':
         return advanced(row, 'paid');
@@ -373,7 +375,9 @@ export class GetOrderHandler implements IQueryHandler<GetOrder> {
     if (!row || (!by.staff && row.customer_id !== by.userId)) throw unknownOrder();
     if (!view) return row;
     const { payment_status, payment_id, shipment_id, tracking_number } = view;
-    return { ...row, payment_status, payment_id, shipment_id, tracking_number };
+    const isOlder = view.fulfilment_status === 'none' || row.status === 'cancelled';
+    const { fulfilment_status } = isOlder ? row : view;
+    return { ...row, payment_status, payment_id, shipment_id, tracking_number, fulfilment_status };
   }
 
   /** What had happened to the order by then, in every module: its timeline tells where in the log to look. */
