@@ -75,6 +75,11 @@ describe('being told what is wrong', () => {
       const answer = await ada.post(`/v1/orders/${id}/simulate`, { commands: [command] });
       expect(errorsOf(answer)).toEqual(refused('/commands/0/action', message));
     }
+    // every object of JavaScript has these
+    for (const action of ['constructor', '__proto__', 'toString']) {
+      const commands = [{ action, quantity: 1 }];
+      expect((await ada.post(`/v1/orders/${id}/simulate`, { commands })).status).toBe(400);
+    }
     // null is what leaving out is
     const one = await staff.post('/v1/orders', anOrder({ submit: false, customerId, guest: null }));
     expect(one).toMatchObject({ status: 201, body: { customerId, guest: null } });

@@ -56,7 +56,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
 
     const id = idOf(JSON.stringify([request.principal!.userId, request.method, resourceOf(request), key]));
     const fingerprint = idOf(canonicalRequest(request));
-    const former = idOf(JSON.stringify(request.body ?? null));
+    // of the release before, which left the query out
+    const former = hasQuery(request) ? fingerprint : idOf(JSON.stringify(request.body ?? null));
     if (this.reflector.get<boolean | undefined>(ANSWER_NOT_KEPT, execution.getHandler())) {
       currentContext().seed = idOf(`${id} ${fingerprint}`);
       return next.handle();
@@ -111,9 +112,13 @@ export class IdempotencyInterceptor implements NestInterceptor {
  * What is asked for, in the one spelling of RFC 8785: the body, and the query where there is one. `KnownQueryGuard` has let
  * through only parameters that mean something.
  */
-function canonicalRequest({ body, query }: FastifyRequest): string {
-  const hasQuery = Object.keys(query ?? {}).length > 0;
-  return canonicalize(hasQuery ? [body ?? null, query] : (body ?? null))!;
+function canonicalRequest(request: FastifyRequest): string {
+  const { body, query } = request;
+  return canonicalize(hasQuery(request) ? [body ?? null, query] : (body ?? null))!;
+}
+
+function hasQuery({ query }: FastifyRequest): boolean {
+  return Object.keys(query ?? {}).length > 0;
 }
 
 /**

@@ -33,7 +33,11 @@ export function etagOf(body: unknown): string | undefined {
  * @throws ProblemError 412 when it is the ETag of something else, such as that of the product in place of its stock's
  */
 export function versionIn(tag: EntityTag | undefined, ...parts: string[]): number | undefined {
-  if (tag && tag.parts.join() !== parts.join()) throw mismatch(tag);
+  if (tag && tag.parts.join() !== parts.join()) {
+    const form = textOf({ version: 3, parts });
+    const message = `${textOf(tag)} is the ETag of something else: send that of the resource which is changed, such as ${form}.`;
+    throw new ProblemError(412, 'version-mismatch', message);
+  }
   return tag?.version;
 }
 

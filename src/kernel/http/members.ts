@@ -26,14 +26,17 @@ export const NotWith = (other: string, why: string) =>
 
 /** A member whose value says which others may be given, by value. Those of other values would be ignored silently. */
 export const TakesOnly = (members: Readonly<Record<string, readonly string[]>>) => {
+  // not what every object has, such as `constructor`
+  const isKnown = (value: unknown): value is string => typeof value === 'string' && Object.hasOwn(members, value);
+  const taken = (value: unknown) => (isKnown(value) ? members[value]! : []);
   const extra = ({ object, property, value }: ValidationArguments) =>
     Object.entries(object)
-      .filter(([name, member]) => name !== property && member != null && !members[value as string]?.includes(name))
+      .filter(([name, member]) => name !== property && member != null && !taken(value).includes(name))
       .map(([name]) => name);
   return ValidateBy({
     name: 'takesOnly',
     validator: {
-      validate: (value, args) => !(typeof value === 'string' && value in members) || extra(args!).length === 0,
+      validate: (value, args) => !isKnown(value) || extra(args!).length === 0,
       defaultMessage: (args) => `${args!.property} ${args!.value} does not take ${extra(args!).join(', ')}`,
     },
   });
