@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { importFile } from '../../src/tools/import/importer';
 import type { ReadOptions } from '../../src/tools/import/read-history';
 import { adminPassword, startApp, type TestApp } from '../support/app';
-import { order } from './shop';
+import { order, query } from './shop';
 
 const header = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
 
@@ -95,6 +95,44 @@ describe('importing more of a history that has been imported in part', () => {
     const stock = [{ id: 'DF-A', expected: '0 on sale', found: '4 on sale' }];
     expect(findingOf(summary, 'products with the right stock')).toEqual(stock);
   }, 60_000);
+
+  it('finds the account of a customer who spells the address otherwise, and sends nobody a code', async () => {
+    const { body } = await shop.admin.post('/v1/users', {
+      email: 'Zoe.Martin@example.com',
+      name: 'Zoë',
+      invite: false,
+    });
+    const text = await readFile(join(__dirname, '../data/shopify-orders.csv'), 'utf8');
+    expect(await runFile(text, { format: 'shopify', currency: 'EUR' })).toMatchObject({ ok: true, failures: [] });
+    expect(await shop.admin.all(`/v1/orders?customerId=${body['id']}`)).not.toEqual([]);
+    expect(await query(shop, 'select from users.one_time_codes')).toEqual([]);
+  }, 60_000);
+
+  it('leaves an order alone that is there, though its product has been archived since', async () => {
+    const lines = (name: string) => [
+      `AR1,AR-A,${name},5,2020-01-01T00:00:00Z,1.00,,France`,
+      'AR1,AR-B,y,3,2020-01-01T00:00:00Z,1.00,,France',
+    ];
+    expect(await run(...lines('x'))).toMatchObject({ ok: true });
+    const { body } = await shop.admin.get('/v1/products?sku=AR-A');
+    const { headers } = await shop.admin.get(`/v1/products/${body.data[0].id}`);
+    await shop.admin.delete(`/v1/products/${body.data[0].id}`, undefined, { 'if-match': headers.get('etag')! });
+    const other = (await shop.admin.get('/v1/products?sku=AR-B')).body.data[0].id as string;
+    await shop.admin.post(`/v1/products/${other}/stock-adjustments`, { delta: 10, reason: 'delivery from supplier' });
+    expect(await run(...lines('another name'))).toMatchObject({ failures: [], orders: { done: 1 } });
+    expect(await onSale('AR-B')).toBe(10);
+  });
+
+  it('adds nothing to stock that an earlier release has imported, and says why', async () => {
+    const line = 'ER1,ER-A,x,5,2020-01-01T00:00:00Z,1.00,,France';
+    expect(await run(line)).toMatchObject({ ok: true });
+    const product = (await shop.admin.get('/v1/products?sku=ER-A')).body.data[0].id as string;
+    const adjustment = { delta: 1, reason: 'import of sold goods' };
+    await shop.admin.post(`/v1/products/${product}/stock-adjustments`, adjustment);
+    const summary = await run(line);
+    expect(summary.failures[0]?.reason).toContain('stock by the importer of an earlier release');
+    expect(await onSale('ER-A')).toBe(1);
+  });
 
   it('does not check stock that others have changed, and says so', async () => {
     const line = 'OT1,OT-A,x,5,2020-03-01T00:00:00Z,1.00,,France';

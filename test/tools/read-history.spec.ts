@@ -227,6 +227,13 @@ describe('reading an order history', () => {
     expect(remarks).toMatchObject([{ sku: '85123A', reason: 'its name has 301 characters: cut to 300' }]);
   });
 
+  it('leaves out an order that has more lines than the server takes, and says so', async () => {
+    const long = Array.from({ length: 1001 }, (_, nth) => line({ sku: `S${nth}`, price: '1.00', quantity: '1' }));
+    const { totals, orders } = await historyOf(...long, line({ invoice: '2' }));
+    expect(totals.leftOut).toEqual([{ reason: 'more than 1,000 lines', orders: 1, totalMinor: 100_100 }]);
+    expect(orders).toMatchObject([{ reference: '2' }]);
+  });
+
   it('gives the orders of a large file page by page, in the order of their time', async () => {
     const file = join(directory, 'many.csv');
     const lines = Array.from({ length: 4000 }, (_, nth) => line({ invoice: `R${(nth * 7919) % 2000}`, customer: '' }));
@@ -239,6 +246,7 @@ describe('reading an order history', () => {
 
   it.each([
     ['line 3: Quantity is "six", but must be a whole number', { quantity: 'six' }],
+    ['line 3: Quantity is "-", but must be a whole number', { quantity: '-' }],
     ['line 3: UnitPrice is "2,55"', { price: '"2,55"' }],
     ['line 3: InvoiceDate is "12/1/2010 8:26", but must be RFC 3339', { invoice: '2', at: '12/1/2010 8:26' }],
     ['line 3: InvoiceDate is "2010-02-30T08:26:00Z", but that is no date', { at: '2010-02-30T08:26:00Z' }],
@@ -322,6 +330,17 @@ describe('reading an order history', () => {
       expect(products[0]?.priceMinor).toBe(expected);
       const other = await fileWith(header, line({ price: '2.55' }));
       await expect(read(other, { decimalComma: true })).rejects.toThrow('such as 2,55');
+    });
+
+    it.each([
+      ['1.000', 1000],
+      ['6,0', 6],
+      ['12', 12],
+    ])('is read with the quantity %s, when the comma is said to be decimal', async (quantity, expected) => {
+      const cells = line({ quantity: 'MANY', price: 'PRICE' }).replaceAll(',', ';');
+      const text = cells.replace('MANY', quantity).replace('PRICE', '2,00');
+      const { orders } = await read(await fileWith(header.replaceAll(',', ';'), text), { decimalComma: true });
+      expect(orders[0]?.lines).toMatchObject([{ quantity: expected }]);
     });
 
     it('is read with rows of empty cells at its end', async () => {

@@ -1,4 +1,14 @@
-import { ArrayNotEmpty, ArrayUnique, IsEmail, IsIn, IsString, Length, MaxLength } from 'class-validator';
+import {
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsBoolean,
+  IsEmail,
+  IsIn,
+  IsOptional,
+  IsString,
+  Length,
+  MaxLength,
+} from 'class-validator';
 import { Verbatim } from '../../kernel/http/text';
 import { erased } from '../../kernel/personal-data/sealed';
 import type { User } from './user.entity';
@@ -12,6 +22,11 @@ export class CreateUserRequest {
   /** @example 'Grace Hopper' */
   @Length(1, 200)
   name!: string;
+
+  /** false: no code is sent. Whoever it is for asks for one with `POST /v1/auth/password-reset`. */
+  @IsOptional()
+  @IsBoolean()
+  invite?: boolean;
 }
 
 export class UpdateProfileRequest {

@@ -85,11 +85,11 @@ export class UsersController {
   @AnswerNotKept()
   @Roles('staff')
   @ApiProblems(400, 403, 409)
-  async createUser(@Body() { email, name }: CreateUserRequest): Promise<UserResponse> {
+  async createUser(@Body() { email, name, invite = true }: CreateUserRequest): Promise<UserResponse> {
     const { id, created } = await this.accounts.register({ email, name, passwordHash: null });
     const user = await this.accounts.get(id);
     // A repeat may be of a try that ended before the code was sent.
-    if (created || !(await this.accounts.hasPassword(id))) await this.signIn.sendCode(user);
+    if (invite && (created || !(await this.accounts.hasPassword(id)))) await this.signIn.sendCode(user);
     return userResponse(user);
   }
 

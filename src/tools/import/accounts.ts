@@ -16,13 +16,17 @@ export class Accounts {
   async open({ id: customerId, email: given, name }: Customer): Promise<string> {
     const email = given ?? `customer-${localPart(customerId)}@import.example`;
     try {
-      const body = { email, name };
+      // nobody is told of an account that an import opens: they ask for a password when they come back
+      const body = { email, name, invite: false };
       return (await this.api.post<{ id: string }>('/v1/users', keyOf('customer', customerId), body)).body.id;
     } catch (error) {
       // reused: by an import of another file, in which the customer had another name
       if (!(error instanceof Refusal) || !['email-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
       await (this.all ??= this.readAll());
-      const known = this.history.scratch.get<{ id: string }>('select id from accounts where email = ?', email);
+      const known = this.history.scratch.get<{ id: string }>(
+        'select id from accounts where email = ?',
+        email.toLowerCase(),
+      );
       if (known) return known.id;
       throw new Refusal(409, error.code, `There is an account ${email}, but it cannot be found.`);
     }
@@ -32,7 +36,7 @@ export class Accounts {
   private async readAll(): Promise<void> {
     try {
       for await (const { id, email } of this.api.list<{ id: string; email: string }>('/v1/users')) {
-        this.history.scratch.run('insert or replace into accounts (email, id) values (?, ?)', email, id);
+        this.history.scratch.run('insert or replace into accounts (email, id) values (?, ?)', email.toLowerCase(), id);
       }
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 403) throw error;

@@ -53,7 +53,8 @@ export class Cells {
   /** A whole number, also as the spreadsheet's `6.0`; empty is 0. */
   quantity(column: string): number | undefined {
     const text = this.text(column);
-    const [, digits] = /^([+-]?\d{0,9})(?:\.0+)?$/.exec(text) ?? [];
+    const plain = this.readers.decimalComma && text !== '' ? withPoint(text) : text;
+    const [, digits] = /^([+-]?\d{1,9})(?:\.0+)?$/.exec(plain) ?? (text === '' ? ['', '0'] : []);
     if (digits === undefined) return this.mistake(`${column} is "${text}", but must be a whole number`);
     const quantity = Number(digits);
     if (quantity > 1_000_000) return this.mistake(`${column} is ${text}, but a line has at most 1,000,000 pieces`);

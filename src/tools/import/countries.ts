@@ -2,16 +2,18 @@ import { getAlpha2Code, getSimpleAlpha2Code, isValid, toAlpha2 } from 'i18n-iso-
 import { ImportError } from './import-error';
 
 /** Names in use that are not in the library: those of the Online Retail data set, and parts of a country. */
-const otherNames: Readonly<Record<string, string>> = {
-  eire: 'IE',
-  rsa: 'ZA',
-  england: 'GB',
-  scotland: 'GB',
-  wales: 'GB',
-  'northern ireland': 'GB',
-  holland: 'NL',
-  korea: 'KR',
-};
+const otherNames: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    eire: 'IE',
+    rsa: 'ZA',
+    england: 'GB',
+    scotland: 'GB',
+    wales: 'GB',
+    'northern ireland': 'GB',
+    holland: 'NL',
+    korea: 'KR',
+  }),
+);
 
 /** Which ISO 3166 leaves to users and CLDR reads as "unknown region". */
 export const unknownCountry = 'ZZ';
@@ -42,5 +44,7 @@ export function countryReader(names: CountryNames = new Map()): (given: string) 
 function lookUp(given: string): string | undefined {
   const upper = given.toUpperCase();
   const byCode = isValid(upper) ? toAlpha2(upper) : undefined;
-  return byCode ?? getAlpha2Code(given, 'en') ?? getSimpleAlpha2Code(given, 'en') ?? otherNames[given.toLowerCase()];
+  return (
+    byCode ?? getAlpha2Code(given, 'en') ?? getSimpleAlpha2Code(given, 'en') ?? otherNames.get(given.toLowerCase())
+  );
 }

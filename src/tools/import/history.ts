@@ -96,6 +96,7 @@ const schema = `
   create table accounts (email text primary key, id text not null) without rowid;
   create table remarks (id integer primary key, line int, reference text, sku text, quantity int, unit_price text,
     reason text not null, minor int, kind text not null);
+  create index remarks_by_reference on remarks (reference);
 `;
 
 interface OrderRow {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ApiClient } from './api-client';
+import { type ApiClient, Refusal } from './api-client';
 import type { History } from './history';
 import { keyOf } from './keys';
 
@@ -17,6 +17,8 @@ interface Sale {
 /** How the reasons of the importer's adjustments begin. */
 const soldIn = 'import: sold in ';
 const takenBackFrom = 'import: taken back from ';
+/** The reason that earlier releases gave. */
+const withoutOrders = 'import of sold goods';
 const maxReasonLength = 500;
 
 /**
@@ -91,6 +93,10 @@ export class OpeningStock {
     let adjustments = 0;
     for await (const movement of this.api.list<Movement>(`/v1/products/${productId}/stock-movements`)) {
       if (movement.kind !== 'adjusted') continue;
+      if (movement.reason === withoutOrders) {
+        const detail = `${sku} has stock by the importer of an earlier release, which does not say for which orders`;
+        throw new Refusal(409, 'earlier-release', `${detail}: import into a database without it.`);
+      }
       const entries = entriesOf(movement.reason ?? '');
       if (entries) adjustments += 1;
       // a delivery or a count: what is on sale then follows from more than imports

@@ -38,6 +38,9 @@ const stuckMs = 90_000;
 /** How many failures are kept for people to read; the report has all of them. */
 const keptFailures = 1000;
 
+/** Code of the refusal of an order that an earlier import placed otherwise. */
+const differently = 'imported-differently';
+
 /** Sends a history to the server, phase by phase, and notes in it what is there. */
 export class Replay {
   readonly failures: Failure[] = [];
@@ -166,10 +169,11 @@ export class Replay {
     } catch (error) {
       // reused: by an import of another file, in which it had another name or first price
       if (!(error instanceof Refusal) || !['sku-taken', 'idempotency-key-reused'].includes(error.code)) throw error;
-      const found = await this.api.get<{ data: { id: string }[] }>(`/v1/products?sku=${path}`);
-      const [product] = found.data;
-      if (!product)
-        throw new Refusal(409, 'archived', `The product ${spelled} is archived: nothing can be sold of it.`);
+      const find = async (archived: boolean) =>
+        (await this.api.get<{ data: { id: string }[] }>(`/v1/products?sku=${path}&archived=${archived}`)).data[0];
+      // nothing new can be sold of one that is archived; what was sold stays
+      const product = (await find(false)) ?? (await find(true));
+      if (!product) throw new Refusal(409, error.code, `There is a product ${spelled}, but it cannot be found.`);
       if (error.code === 'sku-taken') this.history.scratch.run('update products set checked = 0 where sku = ?', sku);
       return product.id;
     }
@@ -182,11 +186,20 @@ export class Replay {
       const { id } = await this.bringToEnd(invoice);
       scratch.run('update orders set order_id = ?, done = 1 where reference = ?', id, invoice.reference);
     } catch (error) {
-      if (error instanceof Refusal && error.code !== 'stuck') {
+      const isFinal = error instanceof Refusal && error.code !== 'stuck';
+      if (isFinal && (error.code === differently || !(await this.isPlaced(invoice)))) {
         scratch.run('update orders set failed = 1 where reference = ?', invoice.reference);
       }
       throw error;
     }
+  }
+
+  /** An earlier import placed it, and it has its goods: whatever failed now, they are not taken back. */
+  private async isPlaced({ reference, orderedAt }: Invoice): Promise<boolean> {
+    for await (const order of this.api.list<OrderWithLines>(`/v1/orders?reference=${encodeURIComponent(reference)}`)) {
+      if (order.status !== 'cancelled' && Date.parse(order.orderedAt) === Date.parse(orderedAt)) return true;
+    }
+    return false;
   }
 
   private async bringToEnd(invoice: Invoice): Promise<Order> {
@@ -276,7 +289,7 @@ export class Replay {
     }
     throw new Refusal(
       422,
-      'imported-differently',
+      differently,
       `It has been imported with ${differs} before. That order stays as it is: correct it on the server if need be.`,
     );
   }
