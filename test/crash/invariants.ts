@@ -54,15 +54,19 @@ const statements: Readonly<Record<string, string>> = {
   'nothing happens twice': `
     select format('%s %s: %s x %s', aggregate_type, aggregate_id, what, count(*)) as detail
     from (select aggregate_type, aggregate_id,
-                 concat_ws(' ', event_type, payload ->> 'step', payload ->> 'attempt', payload -> 'line' ->> 'lineId') as what
-          from event_store.events
+                 concat_ws(' ', event_type, payload ->> 'step', payload ->> 'attempt', payload -> 'line' ->> 'lineId') as what,
+                 -- after a cancellation was rejected, what follows may follow again
+                 (select count(*) from event_store.events r where r.aggregate_id = e.aggregate_id and r.version < e.version
+                    and (r.event_type = 'order.cancellation-rejected'
+                      or r.event_type = 'saga.resolved' and r.payload ->> 'resolution' = 'reject')) as rejected
+          from event_store.events e
           where event_type ~ '^(order|payment|shipment)\\.' or event_type ~ '^stock\\.(reserved|released|committed)$'
              or event_type ~ '^saga\\.(started|step-started|step-completed|cancel-requested|completed|compensated)$'
              or event_type ~ '^saga\\.(compensation-started|compensation-completed)$'
              or event_type in ('user.registered', 'product.created')) e
     -- a step whose answer comes from elsewhere asks again when its command was held up by the infrastructure
     where what !~ '^(order\\.(item-changed|item-removed|prices-changed|shipping-address-set)|saga\\.step-started processPayment)'
-    group by aggregate_type, aggregate_id, what having count(*) > 1`,
+    group by aggregate_type, aggregate_id, what, rejected having count(*) > 1`,
 
   'every saga has ended': `
     select format('saga of %s stands at %s since %s', payload ->> 'subject', event_type, recorded_at) as detail
@@ -88,7 +92,8 @@ const statements: Readonly<Record<string, string>> = {
     where c.event_type = 'saga.step-completed'
       and exists (select from event_store.events e where e.aggregate_id = c.aggregate_id and e.event_type = 'saga.compensated')
       and not exists (select from event_store.events u where u.aggregate_id = c.aggregate_id
-                        and u.event_type in ('saga.compensation-completed', 'saga.resolved')
+                        and (u.event_type = 'saga.compensation-completed'
+                          or u.event_type = 'saga.resolved' and u.payload ->> 'resolution' not in ('retry', 'reject'))
                         and u.payload ->> 'step' = c.payload ->> 'step')`,
   'steps are taken back in reverse order': `
     select format('saga of %s: %s was taken back before %s', a.payload ->> 'subject', a.payload ->> 'step', b.payload ->> 'step') as detail

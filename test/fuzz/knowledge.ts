@@ -64,8 +64,8 @@ export const unreachable: Readonly<Record<string, string>> = {
   acknowledgeHistoryChange: noLoss,
   retireSubscription: noRetired,
   retrySaga: noParkedSaga,
-  markSagaResolved: noParkedSaga,
-  skipSagaStep: noParkedSaga,
+  skipCompensation: noParkedSaga,
+  rejectCancellation: noParkedSaga,
   abandonRebuild: noLongRebuild,
 };
 
