@@ -25,8 +25,8 @@ export class AppProcess {
   constructor(env: Readonly<Record<string, string>>, args: readonly string[] = [], cwd = root) {
     this.child = spawn(process.execPath, ['--enable-source-maps', 'dist/src/main.js', ...args], {
       cwd,
-      // not ours: a DATABASE_URL of whoever runs the tests must not be touched
-      env: { PATH: process.env['PATH'], ...env },
+      // not ours: a DATABASE_URL of whoever runs the tests must not be touched. Several run at once, each on some free port
+      env: { PATH: process.env['PATH'], PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     for (const stream of [this.child.stdout!, this.child.stderr!]) {
