@@ -57,9 +57,11 @@ export async function sharesOf(
   );
   const orders = all.map(({ orderId, quantity }) => ({ orderId, quantity }));
   const why =
-    orderIds.length === 0
-      ? 'Name in takeFromOrders the orders that shall lose theirs: they are cancelled.'
-      : `The orders in takeFromOrders hold ${missing - open} of them: name others too.`;
+    all.length === 0
+      ? 'All of them are written off already, and leave as their orders are cancelled.'
+      : orderIds.length === 0
+        ? 'Name in takeFromOrders the orders that shall lose theirs: they are cancelled.'
+        : `The orders in takeFromOrders hold ${missing - open} of them: name others too.`;
   throw new DomainError(
     'conflict',
     'stock-reserved',

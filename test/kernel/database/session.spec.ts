@@ -110,6 +110,20 @@ describe('a session', () => {
     }
   });
 
+  it('that finds the disk full says so of the log, though nothing was appended', async () => {
+    const { store, database, close } = await openStore(db.url);
+    try {
+      expect(store.appendStats.failingMs).toBe(0);
+      const full = `do $$ begin raise exception using errcode = 'disk_full'; end $$`;
+      await expect(database.relaxed.query(full)).rejects.toMatchObject({ code: '53100' });
+      await eventually(async () => Promise.resolve(store.appendStats.failingMs > 0));
+      await store.append(aThing(), [happened(1)]);
+      expect(store.appendStats.failingMs).toBe(0);
+    } finally {
+      await close();
+    }
+  });
+
   it('whose prepared statement no longer fits its table is replaced', async () => {
     const opened = await openStore(db.url);
     try {
