@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** The version of a product misses what orders do to its stock, which has one of its own now, whoever changes a counter. */
+/** Orders change the stock of a product without raising its version. Stock gets a version of its own, raised by a trigger. */
 export class ProductsStockVersion1790000000111 implements MigrationInterface {
   async up(db: QueryRunner): Promise<void> {
     await db.query(`

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { EventStore } from '../../src/kernel/event-store/event-store';
-import { Resilience } from '../../src/kernel/resilience/policies';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import {
@@ -8,6 +7,7 @@ import {
   after,
   expectBooksInOrder,
   happened,
+  hurryBreakers,
   moneyOf,
   order,
   ordersOf,
@@ -30,11 +30,7 @@ describe('being on call', () => {
     shop = await startApp({ retry: { attempts: 2, backoffMs: 5 } });
     ada = await shop.customer();
     staff = await account(shop, ['staff']);
-    // An isolated breaker tells its callers to come back after its timeout: half a minute is too long for a test.
-    for (const name of ['payment-provider', 'carrier']) {
-      const breaker = shop.app.get(Resilience, { strict: false }).breaker(name)!;
-      (breaker as unknown as { options: { timeout: number } }).options.timeout = 100;
-    }
+    hurryBreakers(shop);
   });
   afterAll(() => shop.close());
 

@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
+import { Resilience } from '../../src/kernel/resilience/policies';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
 import { eventually } from '../kernel/support';
 import { type Answer, Api, type Json } from '../support/api';
@@ -83,6 +84,14 @@ export async function whilePaused<T>(shop: TestApp, subscription: string, work: 
     return await work();
   } finally {
     await shop.admin.post(`${path}/resume`);
+  }
+}
+
+/** An isolated breaker tells its callers to come back after its timeout: half a minute is too long for a test. */
+export function hurryBreakers(shop: TestApp): void {
+  for (const name of ['payment-provider', 'carrier']) {
+    const breaker = shop.app.get(Resilience, { strict: false }).breaker(name)!;
+    (breaker as unknown as { options: { timeout: number } }).options.timeout = 100;
   }
 }
 

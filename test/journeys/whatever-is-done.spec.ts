@@ -1,9 +1,8 @@
 import fc from 'fast-check';
-import { Resilience } from '../../src/kernel/resilience/policies';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
 import type { Answer, Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
-import { account, expectBooksInOrder, moneyOf, order, ordersOf, type Row, story } from './shop';
+import { account, expectBooksInOrder, hurryBreakers, moneyOf, order, ordersOf, type Row, story } from './shop';
 
 jest.setTimeout(300_000);
 
@@ -87,10 +86,7 @@ describe('whatever is done to an order', () => {
     shop = await startApp({ retry: { attempts: 3, backoffMs: 5 } });
     ada = await shop.customer();
     staff = await account(shop, ['staff']);
-    for (const name of ['payment-provider', 'carrier']) {
-      const breaker = shop.app.get(Resilience, { strict: false }).breaker(name)!;
-      (breaker as unknown as { options: { timeout: number } }).options.timeout = 100;
-    }
+    hurryBreakers(shop);
   });
   afterAll(() => shop.close());
 

@@ -43,7 +43,7 @@ export class OrderStreams extends AggregateStore<Order, OrderCommand, OrderEvent
 
   /**
    * Decides on what `prepare` looks up for the order as it stands, such as the prices of its products; looked up and
-   * decided anew when somebody changes the order meanwhile.
+   * decided again when the order has changed in between.
    *
    * @throws DomainError `order-unknown`, and whatever `prepare` and `decide` throw
    */
@@ -60,7 +60,7 @@ export class OrderStreams extends AggregateStore<Order, OrderCommand, OrderEvent
       try {
         const options = { expectedVersion: expectedVersion ?? seen };
         const { version } = await repeat(() => this.decide(orderId, command, options));
-        // a request told again is answered like the first time, although there was nothing left to do
+        // a repeated request gets the first response, although it changes nothing
         const last = version > seen ? version : await repeat(() => this.carriedOut(orderId, command.type));
         return {
           orderId,

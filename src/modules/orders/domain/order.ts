@@ -138,7 +138,7 @@ export interface ExpectedTotal {
   readonly currency: string;
 }
 
-/** `offers` has all products of the draft: each change of its lines, and its submission, prices all of them anew. */
+/** `offers` has all products of the draft: changing a line and submitting update the prices of all lines. */
 export type OrderCommand =
   | { type: 'create'; order: Omit<Created, 'type'>; submit: boolean; offers: Offers; expectedTotal?: ExpectedTotal }
   | { type: 'add-line'; by: By; line: Line; currency: string; offers: Offers }

@@ -4,7 +4,7 @@ import type { By } from '../domain/order';
 import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-streams';
 import { linesOf, offersFor, type RequestedLine } from './offers';
 
-/** Draft only; prices all its lines anew. Throws as `CreateOrder` does. */
+/** Draft only. Updates the prices of all its lines. Throws as `CreateOrder` does. */
 export class AddLine extends Command<OrderVersion> {
   constructor(
     readonly orderId: string,

@@ -4,7 +4,7 @@ import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-strea
 import { offersFor } from './offers';
 
 /**
- * Draft only; prices all its lines anew. Without a quantity the line is removed.
+ * Draft only. Updates the prices of all its lines. Without a quantity the line is removed.
  *
  * @throws DomainError `unavailable` (conflict), `mixed-currency` (invalid)
  */

@@ -6,7 +6,7 @@ import { type KnownOrder, OrderStreams, type OrderVersion } from '../order-strea
 import { offersFor } from './offers';
 
 /**
- * Prices all lines anew and starts fulfilment.
+ * Updates the prices of all lines and starts fulfilment.
  *
  * @throws DomainError `customer-inactive`, `unavailable`, `price-changed` (conflict), `mixed-currency` (invalid), besides
  *   what the order's state forbids
