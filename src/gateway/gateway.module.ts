@@ -1,11 +1,12 @@
 import { createSecretKey } from 'node:crypto';
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, DiscoveryModule } from '@nestjs/core';
 import { JwtModule } from '@nestjs/jwt';
 import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './authentication/access-token-options';
 import { AccessTokens } from './authentication/access-tokens';
 import { AuthController } from './authentication/auth.controller';
 import { AuthenticationGuard } from './authentication/authentication.guard';
+import { DeclaredAccess } from './authentication/declared-access';
 import { VoidTokens } from './authentication/void-tokens';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
@@ -28,12 +29,13 @@ export class GatewayModule {
   static forRoot({ secret, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
-      imports: [JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
+      imports: [DiscoveryModule, JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
       controllers: [AuthController, HealthController],
       providers: [
         AppLogger,
         AccessTokens,
         VoidTokens,
+        DeclaredAccess,
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
         { provide: APP_GUARD, useClass: AuthenticationGuard },

@@ -1,8 +1,8 @@
 import { Controller, Get, VERSION_NEUTRAL } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
+import { Public } from '../kernel/http/access';
 import { ApiProblems } from '../kernel/http/api-problems';
 import { ProblemError } from '../kernel/http/problem';
-import { Public } from '../kernel/http/principal';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 
 class HealthResponse {
@@ -12,12 +12,12 @@ class HealthResponse {
 
 @ApiTags('health')
 @Controller({ path: 'health', version: VERSION_NEUTRAL })
-@Public()
 export class HealthController {
   constructor(private readonly subscriptions: Subscriptions) {}
 
   /** The process runs */
   @Get('live')
+  @Public()
   live(): HealthResponse {
     return { status: 'ok' };
   }
@@ -28,6 +28,7 @@ export class HealthController {
    * 503 names in `parts` what does not, with the reason. Asks nobody: it answers from what the process has seen lately.
    */
   @Get('ready')
+  @Public()
   @ApiProblems(503)
   ready(): HealthResponse {
     const obstacles = this.subscriptions.obstacles();

@@ -1,6 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { problemResponse } from '../kernel/http/api-problems';
+import { type Access, accessExtension } from '../kernel/http/access';
 import { Problem } from '../kernel/http/problem';
 
 const description = `
@@ -33,6 +34,7 @@ export function openApi(app: INestApplication): OpenAPIObject {
   });
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item as Record<string, OperationObject>)) {
+      describeAccess(operation);
       for (const status of gatewayStatuses(path, method, operation)) {
         operation.responses[status] ??= problemResponse(status);
       }
@@ -41,13 +43,26 @@ export function openApi(app: INestApplication): OpenAPIObject {
   return wholeNumbers(document);
 }
 
+/** Shows who may call it: as security requirements for tools, and in words. */
+function describeAccess(operation: OperationObject): void {
+  const { role, scope, own } = accessOf(operation);
+  if (role === 'anyone') return;
+  operation.security = [{ password: [] }];
+  const who = role === 'customer' ? `whoever is signed in${own ? ', for what is their own' : ''}` : role;
+  const limited = scope ? `An API key needs the scope \`${scope}\`.` : 'Not for API keys.';
+  operation.description = [operation.description, `For ${who}. ${limited}`].filter(Boolean).join('\n\n');
+}
+
+const accessOf = (operation: OperationObject) => (operation as unknown as Record<string, Access>)[accessExtension]!;
+
 /** What the gateway may answer in place of any operation of that kind. */
-function gatewayStatuses(path: string, method: string, { security }: OperationObject): number[] {
+function gatewayStatuses(path: string, method: string, operation: OperationObject): number[] {
   const statuses = [400, 408, 431, 503];
   if (path.includes('{')) statuses.push(404, 414);
   if (method !== 'get') statuses.push(413, 415);
-  const signedIn = (security ?? []).length > 0;
-  if (signedIn) statuses.push(401);
+  const signedIn = accessOf(operation).role !== 'anyone';
+  // without a valid credential, or with one that is not enough
+  if (signedIn) statuses.push(401, 403);
   // Idempotency-Key: in use by a request that still runs, or used for another request
   if (signedIn && method === 'post') statuses.push(409, 422);
   return statuses;

@@ -48,6 +48,6 @@ export class AccessTokens {
     if (use !== 'access' || typeof userId !== 'string' || !Array.isArray(roles)) return 'invalid';
     if (typeof version !== 'number') return 'invalid';
     if (await this.voidTokens.includes(userId, version)) return 'void';
-    return { userId, roles: roles as Role[] };
+    return { userId, roles: roles as Role[], actor: `user:${userId}` };
   }
 }

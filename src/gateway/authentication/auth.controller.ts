@@ -1,8 +1,8 @@
 import { Body, Controller, HttpCode, Ip, Post } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
 import { ApiConsumes, ApiTags } from '@nestjs/swagger';
+import { Public } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { Public } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { RegisterUser } from '../../modules/users/contracts/register-user';
 import { RequestPasswordReset, SetPasswordByCode } from '../../modules/users/contracts/reset-password';
@@ -19,7 +19,6 @@ import {
 
 @ApiTags('auth')
 @Controller('v1/auth')
-@Public()
 export class AuthController {
   constructor(
     private readonly commands: CommandBus,
@@ -29,6 +28,7 @@ export class AuthController {
 
   /** Open an account as a customer */
   @Post('register')
+  @Public()
   @ApiProblems(400, 409, 422, 503)
   async register(@Body() { email, password, name }: RegisterRequest): Promise<RegisterResponse> {
     return this.commands.execute(new RegisterUser(email, name, password));
@@ -36,6 +36,7 @@ export class AuthController {
 
   /** Sign in: e-mail address and password for an access token. After too many failures: 429 */
   @Post('token')
+  @Public()
   @HttpCode(200)
   @ApiConsumes('application/x-www-form-urlencoded', 'application/json')
   @ApiProblems(400, 401, 429, 503)
@@ -51,6 +52,7 @@ export class AuthController {
 
   /** Forgotten password: sends a one-time code to the e-mail address, if there is an active account. Always 202 */
   @Post('password-reset')
+  @Public()
   @HttpCode(202)
   @ApiProblems(400, 429, 503)
   async requestPasswordReset(@Ip() address: string, @Body() { email }: PasswordResetRequest): Promise<void> {
@@ -59,6 +61,7 @@ export class AuthController {
 
   /** Set a password by a one-time code. Ends the account's access tokens */
   @Post('password')
+  @Public()
   @HttpCode(204)
   @ApiProblems(400, 422, 503)
   async setPassword(@Body() { code, password }: SetPasswordRequest): Promise<void> {

@@ -1,11 +1,13 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
+import type { FastifyRequest } from 'fastify';
 import { currentContext } from '../../kernel/context';
-import { type AuthenticatedRequest, isStaff, PUBLIC, type Role, ROLES } from '../../kernel/http/principal';
+import { type Access, ACCESS, hasRole } from '../../kernel/http/access';
+import type { AuthenticatedRequest, Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { AccessTokens } from './access-tokens';
 
-/** Every route needs a valid access token unless it is marked public, and the roles it names. */
+/** Who is asking, and whether the operation's declaration lets them: the one place that decides it. */
 @Injectable()
 export class AuthenticationGuard implements CanActivate {
   constructor(
@@ -14,10 +16,18 @@ export class AuthenticationGuard implements CanActivate {
   ) {}
 
   async canActivate(execution: ExecutionContext): Promise<boolean> {
-    const targets = [execution.getHandler(), execution.getClass()];
-    if (this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, targets)) return true;
-
+    const access = this.reflector.get<Access>(ACCESS, execution.getHandler());
+    if (access.role === 'anyone') return true;
     const request = execution.switchToHttp().getRequest<AuthenticatedRequest>();
+    const principal = await this.authenticate(request);
+    request.principal = principal;
+    currentContext().actor = principal.actor;
+    authorize(principal, access);
+    return true;
+  }
+
+  /** @throws ProblemError 401 */
+  private async authenticate(request: FastifyRequest): Promise<Principal> {
     const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     const principal = token === undefined ? undefined : await this.tokens.verify(token);
     if (principal === undefined) {
@@ -29,15 +39,22 @@ export class AuthenticationGuard implements CanActivate {
     if (principal === 'void') {
       throw unauthenticated('The access token has ended because the account was changed: sign in again.');
     }
-    request.principal = principal;
-    currentContext().actor = `user:${principal.userId}`;
-
-    const needed = this.reflector.getAllAndOverride<Role[] | undefined>(ROLES, targets);
-    const allowed =
-      !needed || needed.some((role) => principal.roles.includes(role) || (role === 'staff' && isStaff(principal)));
-    if (allowed) return true;
-    throw new ProblemError(403, 'forbidden', `This is for the role ${needed.join(' or ')} only.`);
+    return principal;
   }
+}
+
+/** @throws ProblemError 403 */
+function authorize(principal: Principal, { role, scope }: Access): void {
+  if (!hasRole(principal, role)) throw new ProblemError(403, 'forbidden', `This is for the role ${role} only.`);
+  if (!principal.scopes) return;
+  if (!scope) {
+    throw new ProblemError(403, 'sign-in-required', 'This is for people who signed in, not for limited credentials.');
+  }
+  if (principal.scopes.includes(scope)) return;
+  // RFC 6750, 3.1
+  const challenge = `Bearer realm="orderloom", error="insufficient_scope", scope="${scope}"`;
+  const detail = `The credential lacks the scope ${scope}.`;
+  throw new ProblemError(403, 'scope-missing', detail, {}, { 'WWW-Authenticate': challenge });
 }
 
 function unauthenticated(detail: string): ProblemError {

@@ -6,8 +6,9 @@ import { catchError, mergeMap, type Observable, of } from 'rxjs';
 import { currentContext, type ExecutionContext as CommandContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { DuplicateCommandError } from '../../kernel/event-store/errors';
+import { type Access, ACCESS } from '../../kernel/http/access';
 import { ANSWER_NOT_KEPT, IDEMPOTENCY_KEY_IGNORED, IDEMPOTENCY_KEY_REQUIRED } from '../../kernel/http/idempotency';
-import { type AuthenticatedRequest, PUBLIC } from '../../kernel/http/principal';
+import type { AuthenticatedRequest } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { idOf } from '../../kernel/ids';
 import { toProblem } from '../problem-details.filter';
@@ -33,7 +34,7 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const targets = [execution.getHandler(), execution.getClass()];
     // public operations sign in and up, so their bodies and answers are secret as well
     const isIgnored =
-      this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, targets) ??
+      this.reflector.get<Access>(ACCESS, execution.getHandler()).role === 'anyone' ||
       this.reflector.getAllAndOverride<boolean | undefined>(IDEMPOTENCY_KEY_IGNORED, targets);
     if (request.method !== 'POST' || isIgnored) return next.handle();
     const key = request.headers['idempotency-key'];

@@ -13,8 +13,8 @@ import { ApiOkResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { Registry } from 'prom-client';
 import { Config } from '../../config/config';
+import { Public } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { Public } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { Metrics } from './metrics';
 
@@ -38,13 +38,13 @@ const digest = (text: string) => createHash('sha256').update(text).digest();
 
 @ApiTags('health')
 @Controller({ path: 'metrics', version: VERSION_NEUTRAL })
-@Public()
 @UseGuards(ScraperGuard)
 export class MetricsController {
   constructor(private readonly source: Metrics) {}
 
   /** For Prometheus, in its text format; 200 also while the database is away */
   @Get()
+  @Public()
   @Header('Content-Type', Registry.PROMETHEUS_CONTENT_TYPE)
   @ApiOkResponse({ content: { 'text/plain': { schema: { type: 'string' } } } })
   @ApiProblems(401)

@@ -6,7 +6,7 @@ import { Problem } from './problem';
 const meaning: Readonly<Record<number, string>> = {
   400: 'The request is malformed; `errors` says where',
   401: 'No valid access token, or wrong credentials',
-  403: 'Not for your role',
+  403: 'Not for your role, or not for this API key',
   404: 'No such thing, or not yours',
   408: 'The request did not arrive in time',
   409: 'Not possible in this state; `code` says why',

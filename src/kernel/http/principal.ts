@@ -1,24 +1,20 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
+import type { Scope } from './scopes';
 
 export type Role = 'customer' | 'staff' | 'admin';
 
-/** Who is asking. Comes from the verified token, never from the request's own words. */
+/** Who is asking. Comes from the verified credential, never from the request's own words. */
 export interface Principal {
   readonly userId: string;
   readonly roles: readonly Role[];
+  /** What the credential is limited to; undefined for one that may do whatever its account may. */
+  readonly scopes?: readonly Scope[];
+  /** `user:<id>` or `api-key:<id>`, as events record it. */
+  readonly actor: string;
 }
 
 export type AuthenticatedRequest = FastifyRequest & { principal?: Principal };
-
-export const PUBLIC = 'http:public';
-export const ROLES = 'http:roles';
-
-/** No sign-in needed. */
-export const Public = () => SetMetadata(PUBLIC, true);
-
-/** Only for these; an admin may do what staff may. */
-export const Roles = (...roles: Role[]) => SetMetadata(ROLES, roles);
 
 export const CurrentPrincipal = createParamDecorator((_: unknown, context: ExecutionContext): Principal => {
   const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
@@ -26,6 +22,6 @@ export const CurrentPrincipal = createParamDecorator((_: unknown, context: Execu
   return principal;
 });
 
-export function isStaff(principal: Principal): boolean {
+export function isStaff(principal: Pick<Principal, 'roles'>): boolean {
   return principal.roles.includes('staff') || principal.roles.includes('admin');
 }

@@ -10,13 +10,13 @@ import {
   Post,
   Query,
 } from '@nestjs/common';
-import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { Access } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiPage, type Page, pageOf } from '../../kernel/http/page';
-import { Roles } from '../../kernel/http/principal';
 import { Resilience } from '../../kernel/resilience/policies';
 import { type SagaInstance, SagaInstances, sagaOrder } from '../../kernel/sagas/saga-instances';
 import type { Resolution } from '../../kernel/sagas/saga-stream';
@@ -42,9 +42,6 @@ import {
 
 /** For whoever is on call: what runs, what is stuck, and the means to get it going again. */
 @ApiTags('operations')
-@ApiSecurity('password')
-@ApiProblems(401, 403)
-@Roles('staff')
 @Controller('v1/operations')
 export class OperationsController {
   constructor(
@@ -59,6 +56,7 @@ export class OperationsController {
 
   /** Sagas, newest first */
   @Get('sagas')
+  @Access('staff', { scope: 'operations:read' })
   @ApiPage(SagaResponse)
   @ApiProblems(400)
   async listSagas(@Query() { limit, after, status, runnable }: ListSagasQuery): Promise<Page<SagaResponse>> {
@@ -74,6 +72,7 @@ export class OperationsController {
 
   /** One saga */
   @Get('sagas/:id')
+  @Access('staff', { scope: 'operations:read' })
   @ApiProblems(400, 404)
   async getSaga(@Param('id', ParseUUIDPipe) id: string): Promise<SagaResponse> {
     const saga = await this.instances.find(id);
@@ -83,6 +82,7 @@ export class OperationsController {
 
   /** Try a parked saga's compensation again */
   @Post('sagas/:id/retry')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(400, 404, 409)
   retrySaga(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
@@ -91,6 +91,7 @@ export class OperationsController {
 
   /** Go on without a parked saga's compensation: it was done by hand, or is not to be done */
   @Post('sagas/:id/skip')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(400, 404, 409)
   skipCompensation(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
@@ -99,6 +100,7 @@ export class OperationsController {
 
   /** Reject a parked saga's cancellation: nothing is taken back, and it goes forward again, such as an order that has left */
   @Post('sagas/:id/reject-cancellation')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(400, 404, 409)
   rejectCancellation(@Param('id', ParseUUIDPipe) id: string, @Body() { reason }: ReasonRequest): Promise<SagaResponse> {
@@ -107,12 +109,14 @@ export class OperationsController {
 
   /** Projections and reactions, and how far they are */
   @Get('subscriptions')
+  @Access('staff', { scope: 'operations:read' })
   listSubscriptions(): Promise<SubscriptionResponse[]> {
     return this.subscriptions.status();
   }
 
   /** Stop a subscription everywhere, within a second; it goes on where it stood when it is resumed */
   @Post('subscriptions/:name/pause')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404)
   async pauseSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
@@ -122,6 +126,7 @@ export class OperationsController {
 
   /** Let it go on */
   @Post('subscriptions/:name/resume')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404)
   async resumeSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
@@ -131,6 +136,7 @@ export class OperationsController {
 
   /** Make a view anew from the log, beside the live one; its progress is that of {name}/rebuild */
   @Post('subscriptions/:name/rebuild')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404, 409)
   async rebuildProjection(@Param('name') name: string): Promise<SubscriptionResponse[]> {
@@ -140,6 +146,7 @@ export class OperationsController {
 
   /** End a subscription that no program handles any more, so that its lag raises no alert */
   @Post('subscriptions/:name/retire')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(404, 409)
   async retireSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
@@ -153,12 +160,14 @@ export class OperationsController {
    * As after a failover to a replica that lagged behind, or when a backup is restored. The newest 100.
    */
   @Get('history-changes')
+  @Access('staff', { scope: 'operations:read' })
   listHistoryChanges(): Promise<HistoryChangeResponse[]> {
     return this.history.list();
   }
 
   /** Say that you know of it; ends the alert */
   @Post('history-changes/:id/acknowledge')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(400, 404)
   acknowledgeHistoryChange(@Param('id', ParseUUIDPipe) id: string): Promise<HistoryChangeResponse> {
@@ -167,6 +176,7 @@ export class OperationsController {
 
   /** Give up a rebuild that is under way or fails; the live view stays as it is */
   @Delete('subscriptions/:name/rebuild')
+  @Access('staff', { scope: 'operations:write' })
   @ApiProblems(404)
   async abandonRebuild(@Param('name') name: string): Promise<SubscriptionResponse[]> {
     await this.subscriptions.abandonRebuild(name, currentContext().actor);
@@ -175,6 +185,7 @@ export class OperationsController {
 
   /** Events that a subscription could not digest, newest first */
   @Get('dead-letters')
+  @Access('staff', { scope: 'operations:read' })
   @ApiPage(DeadLetterResponse)
   @ApiProblems(400)
   async listDeadLetters(@Query() { limit, after, ...filter }: ListDeadLettersQuery): Promise<Page<DeadLetterResponse>> {
@@ -184,6 +195,7 @@ export class OperationsController {
 
   /** One dead letter */
   @Get('dead-letters/:subscription/:position')
+  @Access('staff', { scope: 'operations:read' })
   @ApiProblems(400, 404)
   getDeadLetter(
     @Param('subscription') subscription: string,
@@ -194,6 +206,7 @@ export class OperationsController {
 
   /** Deliver everything that is open again, each partition in order */
   @Post('dead-letters/replay')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(400)
   async replayAllDeadLetters(@Body() { subscription }: ReplayAllRequest): Promise<ReplayAllResponse> {
@@ -202,6 +215,7 @@ export class OperationsController {
 
   /** Deliver it again, and then, in order, what was parked behind it; a dry run only says what that would be */
   @Post('dead-letters/:subscription/:position/replay')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(400, 404, 409)
   replayDeadLetter(
@@ -215,6 +229,7 @@ export class OperationsController {
 
   /** Give it up, with a reason; what was parked behind it is delivered */
   @Delete('dead-letters/:subscription/:position')
+  @Access('staff', { scope: 'operations:write' })
   @ApiProblems(400, 404, 409)
   discardDeadLetter(
     @Param('subscription') subscription: string,
@@ -226,12 +241,14 @@ export class OperationsController {
 
   /** Circuit breakers of this process */
   @Get('circuit-breakers')
+  @Access('staff', { scope: 'operations:read' })
   listCircuitBreakers(): BreakerResponse[] {
     return this.resilience.breakers();
   }
 
   /** Let no call through until it is reset */
   @Post('circuit-breakers/:name/isolate')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(404)
   isolateCircuitBreaker(@Param('name') name: string): BreakerResponse {
@@ -242,6 +259,7 @@ export class OperationsController {
 
   /** Let calls through again */
   @Post('circuit-breakers/:name/reset')
+  @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(404)
   resetCircuitBreaker(@Param('name') name: string): BreakerResponse {
@@ -252,6 +270,7 @@ export class OperationsController {
 
   /** The log, oldest first */
   @Get('events')
+  @Access('staff', { scope: 'operations:read' })
   @ApiProblems(400)
   async listEvents(@Query() { after, limit, type, aggregateId }: ListEventsQuery): Promise<LogPageResponse> {
     const events = await this.events.search({ type, aggregateId }, after, limit + 1);

@@ -14,9 +14,10 @@ import {
   Res,
 } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
-import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiAcceptedResponse, ApiBody, ApiCreatedResponse, ApiHeader, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { EventStore } from '../../kernel/event-store/event-store';
+import { Access } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { unknownCountry } from '../../kernel/http/codes';
 import { ApiIfMatch, assertCurrent, type EntityTag, IfMatchTag } from '../../kernel/http/conditional';
@@ -66,8 +67,7 @@ const ApiPrefer = () =>
 const streamOrder = new ListOrder('order-events', [['version', 'integer']]);
 
 @ApiTags('orders')
-@ApiSecurity('password')
-@ApiProblems(400, 401)
+@ApiProblems(400)
 @Controller('v1/orders')
 export class OrdersController {
   constructor(
@@ -79,6 +79,7 @@ export class OrdersController {
 
   /** Create an order: a draft or, with submit, placed at once */
   @Post()
+  @Access('customer', { scope: 'orders:write', own: true })
   @IdempotencyKeyRequired()
   @ApiPrefer()
   @ApiBody({ type: CreateOrderRequest, examples: createOrderExamples })
@@ -114,6 +115,7 @@ export class OrdersController {
 
   /** Search orders; a customer finds their own */
   @Get()
+  @Access('customer', { scope: 'orders:read', own: true })
   @ApiPage(OrderSummary)
   async listOrders(
     @CurrentPrincipal() me: Principal,
@@ -126,6 +128,7 @@ export class OrdersController {
 
   /** One order: as it is, or as it was at an earlier version or instant */
   @Get(':id')
+  @Access('customer', { scope: 'orders:read', own: true })
   @ApiProblems(404)
   async getOrder(
     @CurrentPrincipal() me: Principal,
@@ -138,6 +141,7 @@ export class OrdersController {
 
   /** Add a line to a draft; all its lines take the current prices */
   @Post(':id/lines')
+  @Access('customer', { scope: 'orders:write', own: true })
   @IdempotencyKeyRequired()
   @ApiIfMatch()
   @ApiProblems(403, 404, 409, 412, 422)
@@ -155,6 +159,7 @@ export class OrdersController {
 
   /** Change the quantity of a draft's line; all its lines take the current prices */
   @Patch(':id/lines/:lineId')
+  @Access('customer', { scope: 'orders:write', own: true })
   @ApiIfMatch()
   @ApiProblems(404, 409, 412, 422)
   async changeLine(
@@ -171,6 +176,7 @@ export class OrdersController {
 
   /** Remove a line from a draft; the others take the current prices */
   @Delete(':id/lines/:lineId')
+  @Access('customer', { scope: 'orders:write', own: true })
   @ApiIfMatch()
   @ApiProblems(404, 409, 412)
   async removeLine(
@@ -186,6 +192,7 @@ export class OrdersController {
 
   /** Say where a draft shall go */
   @Put(':id/shipping-address')
+  @Access('customer', { scope: 'orders:write', own: true })
   @ApiIfMatch()
   @ApiProblems(403, 404, 409, 412)
   async setShippingAddress(
@@ -202,6 +209,7 @@ export class OrdersController {
 
   /** Place a draft at the current prices: reserve the goods, take the money, book the parcel */
   @Post(':id/submit')
+  @Access('customer', { scope: 'orders:write', own: true })
   @HttpCode(202)
   @IdempotencyKeyRequired()
   @ApiIfMatch()
@@ -223,6 +231,7 @@ export class OrdersController {
 
   /** Cancel: from then on the parcel cannot be dispatched, and what was done is taken back. Too late once it has left */
   @Post(':id/cancel')
+  @Access('customer', { scope: 'orders:write', own: true })
   @HttpCode(202)
   @IdempotencyKeyRequired()
   @ApiIfMatch()
@@ -242,6 +251,7 @@ export class OrdersController {
 
   /** Erase the guest who placed it (staff); what has not been shipped is cancelled. This cannot be undone */
   @Delete(':id/guest')
+  @Access('customer', { scope: 'orders:write', own: true })
   @HttpCode(204)
   @ApiProblems(404, 409)
   async eraseGuest(@CurrentPrincipal() me: Principal, @Param('id', ParseUUIDPipe) id: string): Promise<void> {
@@ -250,6 +260,7 @@ export class OrdersController {
 
   /** What would these commands do? Commits nothing */
   @Post(':id/simulate')
+  @Access('customer', { scope: 'orders:read', own: true })
   @HttpCode(200)
   @ApiProblems(404)
   async simulate(
@@ -268,6 +279,7 @@ export class OrdersController {
 
   /** The order's own events, as they stand in the log */
   @Get(':id/events')
+  @Access('customer', { scope: 'orders:read', own: true })
   @ApiPage(OrderEventResponse)
   @ApiProblems(404)
   async listOrderEvents(
@@ -286,6 +298,7 @@ export class OrdersController {
 
   /** What happened to it, in every module, in one list; staff also see the steps of its fulfilment */
   @Get(':id/timeline')
+  @Access('customer', { scope: 'orders:read', own: true })
   @ApiPage(TimelineEntry)
   @ApiProblems(404)
   async getTimeline(

@@ -1,14 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, ParseUUIDPipe, Patch, Post, Query } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
-import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
 import { DataSource } from 'typeorm';
 import { currentContext } from '../../kernel/context';
+import { Access, Public } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, type EntityTag, IfMatch, IfMatchTag, versionIn } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { type Listed, ListOrder } from '../../kernel/http/list-order';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
-import { Public, Roles } from '../../kernel/http/principal';
 import {
   AdjustStockRequest,
   CreateProductRequest,
@@ -55,10 +55,9 @@ export class ProductsController {
 
   /** Add a product (staff); 409 `sku-taken` names the `product` that has the SKU, active or archived */
   @Post()
-  @Roles('staff')
+  @Access('staff', { scope: 'products:write' })
   @IdempotencyKeyRequired()
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 409, 422)
+  @ApiProblems(400, 409, 422)
   async createProduct(@Body() { price, ...data }: CreateProductRequest): Promise<ProductResponse> {
     const { amountMinor: priceMinor, currency } = price;
     return productResponse(await this.catalogue.create({ ...data, priceMinor, currency }));
@@ -66,10 +65,9 @@ export class ProductsController {
 
   /** Change name, description or price (staff); orders keep the price they were made with */
   @Patch(':id')
-  @Roles('staff')
+  @Access('staff', { scope: 'products:write' })
   @ApiIfMatch(true)
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404, 412, 428)
+  @ApiProblems(400, 404, 412, 428)
   async updateProduct(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch('required') version: number,
@@ -81,22 +79,20 @@ export class ProductsController {
 
   /** Take a product off the catalogue (staff); it is archived, keeps its SKU, and can be restored */
   @Delete(':id')
+  @Access('staff', { scope: 'products:write' })
   @HttpCode(204)
-  @Roles('staff')
   @ApiIfMatch(true)
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404, 412, 428)
+  @ApiProblems(400, 404, 412, 428)
   async archiveProduct(@Param('id', ParseUUIDPipe) id: string, @IfMatch('required') version: number): Promise<void> {
     await this.catalogue.archive(id, version);
   }
 
   /** Put an archived product back into the catalogue (staff) */
   @Post(':id/restore')
+  @Access('staff', { scope: 'products:write' })
   @HttpCode(200)
-  @Roles('staff')
   @ApiIfMatch()
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404, 412, 422)
+  @ApiProblems(400, 404, 412, 422)
   async restoreProduct(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch() version: number | undefined,
@@ -106,20 +102,18 @@ export class ProductsController {
 
   /** How many there are (staff). Its ETag is the one for stock-adjustments */
   @Get(':id/stock')
-  @Roles('staff')
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404)
+  @Access('staff', { scope: 'products:read' })
+  @ApiProblems(400, 404)
   async getStock(@Param('id', ParseUUIDPipe) id: string): Promise<StockResponse> {
     return stockResponse(await this.catalogue.get(id));
   }
 
   /** Goods come in, or are written off (staff); takeFromOrders writes off reserved ones, and cancels their orders */
   @Post(':id/stock-adjustments')
-  @Roles('staff')
+  @Access('staff', { scope: 'products:write' })
   @IdempotencyKeyRequired()
   @ApiIfMatch()
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404, 409, 412, 422)
+  @ApiProblems(400, 404, 409, 412, 422)
   async adjustStock(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatchTag() seen: EntityTag | undefined,
@@ -133,10 +127,9 @@ export class ProductsController {
 
   /** The ledger of a product's stock, newest first (staff) */
   @Get(':id/stock-movements')
-  @Roles('staff')
+  @Access('staff', { scope: 'products:read' })
   @ApiPage(StockMovementResponse)
-  @ApiSecurity('password')
-  @ApiProblems(400, 401, 403, 404)
+  @ApiProblems(400, 404)
   async listStockMovements(
     @Param('id', ParseUUIDPipe) id: string,
     @Query() { limit, after }: PageQuery,

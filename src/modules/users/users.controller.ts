@@ -12,12 +12,13 @@ import {
   Put,
   Query,
 } from '@nestjs/common';
-import { ApiSecurity, ApiTags } from '@nestjs/swagger';
+import { ApiTags } from '@nestjs/swagger';
+import { Access } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { AnswerNotKept, IdempotencyKeyIgnored } from '../../kernel/http/idempotency';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
-import { CurrentPrincipal, type Principal, Roles } from '../../kernel/http/principal';
+import { CurrentPrincipal, type Principal } from '../../kernel/http/principal';
 import { accountOrder, Accounts } from './accounts';
 import {
   AssignRolesRequest,
@@ -31,8 +32,6 @@ import {
 import { SignIn } from './sign-in';
 
 @ApiTags('users')
-@ApiSecurity('password')
-@ApiProblems(401)
 @Controller('v1/users')
 export class UsersController {
   constructor(
@@ -42,6 +41,7 @@ export class UsersController {
 
   /** Your own account */
   @Get('me')
+  @Access('customer', { scope: 'users:read', own: true })
   @ApiProblems(404)
   async getMe(@CurrentPrincipal() me: Principal): Promise<UserResponse> {
     return userResponse(await this.accounts.get(me.userId));
@@ -49,6 +49,7 @@ export class UsersController {
 
   /** Change your name */
   @Patch('me')
+  @Access('customer', { own: true })
   @ApiIfMatch(true)
   @ApiProblems(400, 404, 409, 412, 428)
   async updateMe(
@@ -61,9 +62,10 @@ export class UsersController {
 
   /** Change your password. All your access tokens end, this one too: sign in again */
   @Post('me/password')
+  @Access('customer', { own: true })
   @HttpCode(204)
   @IdempotencyKeyIgnored()
-  @ApiProblems(400, 403, 422, 429, 503)
+  @ApiProblems(400, 422, 429, 503)
   async changePassword(
     @CurrentPrincipal() me: Principal,
     @Ip() address: string,
@@ -74,6 +76,7 @@ export class UsersController {
 
   /** Erase yourself: name, addresses, sign-in. What has not been shipped is cancelled and refunded; this cannot be undone */
   @Delete('me')
+  @Access('customer', { own: true })
   @HttpCode(204)
   @ApiProblems(404, 409)
   async eraseMe(@CurrentPrincipal() me: Principal): Promise<void> {
@@ -82,9 +85,9 @@ export class UsersController {
 
   /** Open an account for a customer (staff). It has no password: the customer is sent a one-time code that sets one */
   @Post()
+  @Access('staff', { scope: 'users:write' })
   @AnswerNotKept()
-  @Roles('staff')
-  @ApiProblems(400, 403, 409)
+  @ApiProblems(400, 409)
   async createUser(@Body() { email, name, invite = true }: CreateUserRequest): Promise<UserResponse> {
     const { id, created } = await this.accounts.register({ email, name, passwordHash: null });
     const user = await this.accounts.get(id);
@@ -95,9 +98,9 @@ export class UsersController {
 
   /** All accounts, newest first (admin) */
   @Get()
-  @Roles('admin')
+  @Access('admin', { scope: 'users:read' })
   @ApiPage(UserResponse)
-  @ApiProblems(400, 403)
+  @ApiProblems(400)
   async listUsers(@Query() { limit, after }: PageQuery): Promise<Page<UserResponse>> {
     const users = await this.accounts.list(limit + 1, accountOrder.decode(after));
     return pageOf(users, limit, accountOrder, userResponse);
@@ -105,26 +108,26 @@ export class UsersController {
 
   /** One account (admin) */
   @Get(':id')
-  @Roles('admin')
-  @ApiProblems(400, 403, 404)
+  @Access('admin', { scope: 'users:read' })
+  @ApiProblems(400, 404)
   async getUser(@Param('id', ParseUUIDPipe) id: string): Promise<UserResponse> {
     return userResponse(await this.accounts.get(id));
   }
 
   /** Issue a one-time code that sets the account's password, to hand over to its owner (admin) */
   @Post(':id/password-reset')
+  @Access('admin')
   @IdempotencyKeyIgnored()
-  @Roles('admin')
-  @ApiProblems(400, 403, 404, 409)
+  @ApiProblems(400, 404, 409)
   async issuePasswordCode(@Param('id', ParseUUIDPipe) id: string): Promise<OneTimeCodeResponse> {
     return this.signIn.issueCode(id);
   }
 
   /** Give and take roles (admin). Ends the account's access tokens; the last admin keeps the role */
   @Put(':id/roles')
-  @Roles('admin')
+  @Access('admin')
   @ApiIfMatch()
-  @ApiProblems(400, 403, 404, 409, 412)
+  @ApiProblems(400, 404, 409, 412)
   async assignRoles(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch() version: number | undefined,
@@ -135,19 +138,19 @@ export class UsersController {
 
   /** Erase a person, as they could themselves (admin). The last admin cannot be erased */
   @Delete(':id')
+  @Access('admin', { scope: 'users:write' })
   @HttpCode(204)
-  @Roles('admin')
-  @ApiProblems(400, 403, 404, 409)
+  @ApiProblems(400, 404, 409)
   async eraseUser(@Param('id', ParseUUIDPipe) id: string): Promise<void> {
     await this.accounts.erase(id);
   }
 
   /** Deactivate an account: no more sign-in, and its access tokens end at once (admin). The last admin cannot be */
   @Post(':id/deactivate')
+  @Access('admin', { scope: 'users:write' })
   @HttpCode(200)
   @AnswerNotKept()
-  @Roles('admin')
-  @ApiProblems(400, 403, 404, 409)
+  @ApiProblems(400, 404, 409)
   async deactivateUser(@Param('id', ParseUUIDPipe) id: string): Promise<UserResponse> {
     return userResponse(await this.accounts.deactivate(id));
   }
