@@ -1,4 +1,5 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
+import { type Access, accessExtension } from '../../src/kernel/http/access';
 import type { Json } from '../support/api';
 
 type Schema = Record<string, Json>;
@@ -10,7 +11,8 @@ export interface Operation {
   readonly method: string;
   /** With `{id}` for what is to be filled in. */
   readonly path: string;
-  readonly secured: boolean;
+  /** Who may call it, as it declares. */
+  readonly access: Access;
   readonly query: readonly string[];
   /** Its example: what Swagger UI would send. */
   readonly body: Schema | undefined;
@@ -51,7 +53,7 @@ export function operationsOf(document: OpenAPIObject): Operation[] {
         name: `${method.toUpperCase()} ${path}`,
         method: method.toUpperCase(),
         path,
-        secured: ((operation['security'] ?? []) as unknown[]).length > 0,
+        access: operation[accessExtension],
         query: parameters.filter((parameter) => parameter.in === 'query').map(({ name }) => name),
         body: content && (example(Object.values(content)[0]!['schema']) as Schema),
         responseMembers: members(Object.values((success?.['content'] ?? {}) as Record<string, Schema>)[0]?.['schema']),

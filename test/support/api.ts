@@ -70,7 +70,7 @@ export class Api {
     return {
       status: response.status,
       headers: response.headers,
-      body: text ? JSON.parse(text) : {},
+      body: /json/.test(response.headers.get('content-type') ?? '') ? JSON.parse(text) : text ? { text } : {},
     };
   }
 }

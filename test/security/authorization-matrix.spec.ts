@@ -1,0 +1,156 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Controller, Get, Module } from '@nestjs/common';
+import { DiscoveryModule, NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { DeclaredAccess } from '../../src/gateway/authentication/declared-access';
+import { account, idOf, order } from '../journeys/shop';
+import { type Answer, Api } from '../support/api';
+import { startApp, tokenSecret, type TestApp } from '../support/app';
+import { authorizationTable } from './authorization-table';
+import { builtOpenApi } from './open-api';
+import { type Operation, operationsOf } from './operations';
+
+/** Who the matrix has a column for, and makes one anew where an operation would end the last one. */
+type Who = 'anonymous' | 'expired' | 'deactivated' | 'owner' | 'stranger' | 'staff' | 'admin';
+
+/** What the guard may say: anything else is said by the operation itself, to somebody who may call it. */
+const refusals = ['unauthenticated', 'forbidden', 'scope-missing', 'sign-in-required'];
+
+describe('the authorization matrix', () => {
+  let shop: TestApp;
+  let operations: Operation[];
+  let signedIn: Record<Who, Api>;
+  /** Paths whose ids are those of something that belongs to the owner. */
+  let owned: Record<string, Record<string, string>>;
+
+  beforeAll(async () => {
+    shop = await startApp();
+    operations = operationsOf(await builtOpenApi());
+    const owner = await account(shop);
+    signedIn = {
+      anonymous: new Api(shop.url),
+      expired: new Api(shop.url, expired(owner.token!)),
+      deactivated: await deactivated(),
+      owner,
+      stranger: await account(shop),
+      staff: await account(shop, ['staff']),
+      admin: await account(shop, ['admin']),
+    };
+    const draft = (await order(owner, { submit: false })).body;
+    owned = { '/v1/orders/{id}': { id: draft['id'], lineId: draft['lines'][0].lineId } };
+  });
+  afterAll(() => shop.close());
+
+  async function deactivated(): Promise<Api> {
+    const api = await account(shop);
+    await shop.admin.post(`/v1/users/${await idOf(api)}/deactivate`);
+    return api;
+  }
+
+  /** The same token, signed by us, an hour after its end. */
+  function expired(token: string): string {
+    const [header, claims] = token.split('.') as [string, string];
+    const changed = { ...JSON.parse(Buffer.from(claims, 'base64url').toString()), exp: Date.now() / 1000 - 3600 };
+    const text = `${header}.${Buffer.from(JSON.stringify(changed)).toString('base64url')}`;
+    return `${text}.${createHmac('sha256', tokenSecret).update(text).digest('base64url')}`;
+  }
+
+  /** Somebody who may end with this call ends alone. */
+  async function as(who: Who, { method, path }: Operation): Promise<Api> {
+    if (method === 'GET' || !path.startsWith('/v1/users/me')) return signedIn[who];
+    const roles = { owner: 'customer', stranger: 'customer', staff: 'staff', admin: 'admin' } as const;
+    return who in roles ? account(shop, [roles[who as keyof typeof roles]]) : signedIn[who];
+  }
+
+  const idsOf = ({ path }: Operation) => Object.entries(owned).find(([prefix]) => path.startsWith(prefix))?.[1];
+
+  function call(api: Api, operation: Operation, ids: Record<string, string> = {}): Promise<Answer> {
+    const { method, path, body } = operation;
+    const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => {
+      return ids[name] ?? (name === 'position' ? '1' : randomUUID());
+    });
+    const sent = body && { ...body, unitPrice: undefined };
+    const headers = { 'if-match': '*', 'idempotency-key': randomUUID() };
+    if (method === 'GET') return api.get(filled, headers);
+    if (method === 'DELETE') return api.delete(filled, undefined, headers);
+    if (method === 'PUT') return api.put(filled, sent, headers);
+    return method === 'PATCH' ? api.patch(filled, sent, headers) : api.post(filled, sent, headers);
+  }
+
+  /** `may`, or how the guard refuses. */
+  async function outcome(who: Who, operation: Operation): Promise<string> {
+    const { status, body } = await call(await as(who, operation), operation);
+    return refusals.includes(body['code'] as string) ? `${status} ${body['code']}` : 'may';
+  }
+
+  function expected(who: Who, { access: { role } }: Operation): string {
+    if (role === 'anyone') return 'may';
+    if (['anonymous', 'expired', 'deactivated'].includes(who)) return '401 unauthenticated';
+    const reach = { customer: ['owner', 'stranger', 'staff', 'admin'], staff: ['staff', 'admin'], admin: ['admin'] };
+    return reach[role].includes(who) ? 'may' : '403 forbidden';
+  }
+
+  it('has a row for every operation, and each declares who may call it', () => {
+    expect(operations.length).toBeGreaterThan(50);
+    expect(operations.filter(({ access }) => access === undefined)).toEqual([]);
+  });
+
+  it.each<Who>(['anonymous', 'expired', 'deactivated', 'owner', 'stranger', 'staff', 'admin'])(
+    'holds for %s at every operation',
+    async (who) => {
+      const differing: object[] = [];
+      for (const operation of operations) {
+        const [is, should] = [await outcome(who, operation), expected(who, operation)];
+        if (is !== should) differing.push({ operation: operation.name, is, should });
+      }
+      expect(differing).toEqual([]);
+    },
+  );
+
+  it('keeps what is somebody’s own from everybody else', async () => {
+    const ofSomebody = operations.filter(({ access, path }) => access.own && path.includes('{'));
+    expect(ofSomebody.length).toBeGreaterThan(8);
+    for (const operation of ofSomebody) {
+      const ids = idsOf(operation);
+      if (!ids) throw new Error(`${operation.name} is for what is one’s own: add something of the owner to \`owned\``);
+      const foreign = await call(signedIn.stranger, operation, ids);
+      const missing = await call(signedIn.stranger, operation, { ...ids, id: randomUUID() });
+      expect({ name: operation.name, status: foreign.status }).toEqual({ name: operation.name, status: 404 });
+      const said = ({ body: { traceId: _, instance: __, ...rest } }: Answer) => rest;
+      expect(said(foreign)).toEqual(said(missing));
+    }
+    // last, since it changes what there is
+    for (const operation of ofSomebody) {
+      const { status } = await call(signedIn.owner, operation, idsOf(operation));
+      expect({ name: operation.name, isThere: status !== 404 || operation.path.includes('{lineId}') }).toEqual({
+        name: operation.name,
+        isThere: true,
+      });
+    }
+  });
+
+  it('is the one that docs/authorization.md shows', () => {
+    const path = join(__dirname, '../../docs/authorization.md');
+    const table = authorizationTable(operations);
+    if (process.env['UPDATE_DOCS'])
+      writeFileSync(path, readFileSync(path, 'utf8').replace(/(?:\| operation[^]*)?$/, `${table}\n`));
+    expect(readFileSync(path, 'utf8')).toContain(table);
+  });
+
+  it('has no row that nobody declared: the app does not start', async () => {
+    @Controller('undeclared')
+    class UndeclaredController {
+      @Get()
+      read() {
+        return 'read by whom?';
+      }
+    }
+    @Module({ imports: [DiscoveryModule], controllers: [UndeclaredController], providers: [DeclaredAccess] })
+    class UndeclaredModule {}
+    const app = await NestFactory.create(UndeclaredModule, new FastifyAdapter(), { logger: false });
+    await expect(app.init()).rejects.toThrow('UndeclaredController.read: add @Public() or @Access(');
+    await app.close();
+  });
+});
