@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConfigError, readConfig } from '../../src/config/config';
+import { documents } from '../../src/config/documents';
+import { help } from '../../src/config/help';
+import { described } from '../../src/config/setting-text';
+
+const root = join(__dirname, '../..');
+
+describe('the settings', () => {
+  it.each(Object.entries(documents))(
+    'stand in %s as they are declared (npm run settings:document)',
+    (path, written) => {
+      const current = readFileSync(join(root, path), 'utf8');
+      expect(current).toBe(written(current));
+    },
+  );
+
+  it('stand in --help with their defaults and what they must be', () => {
+    const lines = help().split('\n');
+    for (const { name, preset } of described()) expect(lines).toContain(`  ${name}${preset && `=${preset}`}`);
+    expect(help().replace(/\s+/g, ' ')).toContain(
+      'REQUEST_TIMEOUT_SECONDS=30 Time for a request to arrive in full. Must be',
+    );
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(88);
+  });
+
+  it('accept their own defaults and examples', () => {
+    for (const { name, value, preset, example, secret } of described()) {
+      if (preset) expect([name, String(value.read(preset))]).toEqual([name, preset]);
+      if (example) expect(() => value.read(example)).not.toThrow();
+      // what .env.example shows can be used, but for secrets, which are to be made up
+      if (!secret) expect([name, preset || example]).not.toEqual([name, undefined]);
+    }
+    expect(described().length).toBeGreaterThan(20);
+  });
+
+  const problemOf = (env: Record<string, string>) => {
+    try {
+      readConfig(env);
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError);
+      return (error as Error).message;
+    }
+    throw new Error('The configuration was accepted');
+  };
+
+  it.each([
+    [{ PORT: 'http' }, 'PORT must be a whole number from 0 to 65535, not "http"'],
+    [{ PORT: '65536' }, 'PORT must be a whole number from 0 to 65535, not "65536"'],
+    [{ PORT: '-1' }, 'PORT must be a whole number from 0 to 65535, not "-1"'],
+    [{ SHUTDOWN_TIMEOUT: '20s' }, 'SHUTDOWN_TIMEOUT must be a whole number of seconds from 1 to 3600, not "20s"'],
+    [{ SHUTDOWN_TIMEOUT: '1e3' }, 'SHUTDOWN_TIMEOUT must be a whole number of seconds from 1 to 3600, not "1e3"'],
+    [{ MAX_CONNECTIONS: ' ' }, 'MAX_CONNECTIONS must be a whole number from 1 to 1,000,000, not " "'],
+    [{ DOCS: 'yes' }, 'DOCS must be true or false, not "yes"'],
+    [{ NODE_ENV: 'prod' }, 'NODE_ENV must be development, test or production, not "prod"'],
+    [{ ADMIN_EMAIL: 'admin' }, 'ADMIN_EMAIL must be an e-mail address, not "admin"'],
+    [
+      { TRUSTED_PROXIES: '10.0.0.0/8, proxy' },
+      'TRUSTED_PROXIES must be IP addresses or networks, such as 10.0.0.0/8, separated by commas, not "10.0.0.0/8, proxy"',
+    ],
+  ])('refuse %j in one sentence with the name, what it must be, and the value', (env, sentence) => {
+    expect(problemOf(env)).toBe(`Configuration: ${sentence}`);
+  });
+
+  it.each([
+    [{ ADMIN_PASSWORD: 'hunter2' }, 'ADMIN_PASSWORD must be 12 to 200 characters'],
+    [{ METRICS_TOKEN: 'a secret' }, 'METRICS_TOKEN must be 16 to 200 characters without spaces'],
+    [
+      { DATABASE_URL: 'mysql://me:a-secret@host' },
+      'DATABASE_URL must look like postgres://user:password@host:port/database',
+    ],
+  ])('do not show a secret that is refused (%#)', (env, sentence) => {
+    expect(problemOf(env)).toBe(`Configuration: ${sentence}`);
+  });
+
+  it('are all checked before the start is given up', () => {
+    expect(problemOf({ PORT: 'x', DOCS: 'yes' })).toMatch(/^Configuration: PORT must be .*; DOCS must be [^;]*$/);
+  });
+
+  it('count as not set when they are empty', () => {
+    expect(readConfig({ PORT: '', JWT_SECRET: '', TRUSTED_PROXIES: '' })).toEqual(readConfig({}));
+  });
+});
