@@ -24,6 +24,7 @@ import { Users1790000000010 } from './users/0001-users';
 import { UsersErasure1790000000022 } from './users/0002-erasure';
 import { UsersSignIn1790000000030 } from './users/0003-sign-in';
 import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
+import { UsersSessions1790000000120 } from './users/0005-sessions';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -52,4 +53,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   ProductsSkuKeys1790000000110,
   ProductsStockVersion1790000000111,
   ProductsWriteOffs1790000000112,
+  UsersSessions1790000000120,
 ];

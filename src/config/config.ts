@@ -104,8 +104,21 @@ export class Config {
   })
   readonly JWT_SECRET?: string;
 
-  @Setting('Sign-in', wholeNumber(60, 86_400, 'seconds'), 'Lifetime of an access token.')
-  readonly ACCESS_TOKEN_SECONDS: number = 3600;
+  @Setting('Sign-in', wholeNumber(60, 86_400, 'seconds'), 'Lifetime of an access token.', {
+    details: 'A refresh token gets the next one.',
+  })
+  readonly ACCESS_TOKEN_SECONDS: number = 900;
+
+  @Setting('Sign-in', wholeNumber(1, 3650, 'days'), 'Time after which a session ends, however much it is used.')
+  readonly REFRESH_TOKEN_DAYS: number = 30;
+
+  @Setting('Sign-in', wholeNumber(1, 3650, 'days'), 'Time after which a session ends that is not used.')
+  readonly REFRESH_TOKEN_IDLE_DAYS: number = 14;
+
+  @Setting('Sign-in', wholeNumber(1, 10_000), 'Sessions that an account may have at a time.', {
+    details: 'A further sign-in ends the one that was not used for the longest time.',
+  })
+  readonly SESSIONS_PER_ACCOUNT: number = 100;
 
   @Setting(
     'Sign-in',

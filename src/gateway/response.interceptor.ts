@@ -1,6 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { mergeMap, type Observable } from 'rxjs';
+import { catchError, mergeMap, type Observable } from 'rxjs';
+import { currentContext } from '../kernel/context';
 import { etagOf } from '../kernel/http/conditional';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 
@@ -16,6 +17,11 @@ export class ResponseInterceptor implements NestInterceptor {
         const etag = etagOf(body);
         if (etag) void execution.switchToHttp().getResponse<FastifyReply>().header('ETag', etag);
         return body;
+      }),
+      catchError(async (error: unknown) => {
+        // such as a used refresh token, for which the session was ended
+        if (currentContext().hasCommitted) await this.subscriptions.readYourWrites();
+        throw error;
       }),
     );
   }

@@ -1,6 +1,8 @@
+import { CommandBus } from '@nestjs/cqrs';
 import { Client } from 'pg';
 import { AccessTokens } from '../../src/gateway/authentication/access-tokens';
 import type { Role } from '../../src/kernel/http/principal';
+import { OpenSession } from '../../src/modules/users/contracts/sessions';
 import { Resilience } from '../../src/kernel/resilience/policies';
 import { Subscriptions } from '../../src/kernel/subscriptions/subscriptions';
 import { eventually } from '../kernel/support';
@@ -108,6 +110,16 @@ export async function account(shop: TestApp, roles: Role[] = ['customer']): Prom
   const userId = body['id'] as string;
   const { version } = (await shop.admin.put(`/v1/users/${userId}/roles`, { roles })).body as { version: number };
   return new Api(shop.url, await shop.app.get(AccessTokens, { strict: false }).issue({ userId, roles, version }));
+}
+
+/** A session of the account, besides the one that it is signed in with. @returns its id */
+export async function sessionFor(shop: TestApp, api: Api): Promise<string> {
+  const { id: userId, roles, version } = (await api.get('/v1/users/me')).body as Json;
+  const client = { address: '203.0.113.7', userAgent: 'another device' };
+  const opened = await shop.app
+    .get(CommandBus, { strict: false })
+    .execute(new OpenSession({ userId, roles, version }, client));
+  return opened!.sessionId;
 }
 
 export const idOf = async (api: Api): Promise<string> => (await api.get('/v1/users/me')).body['id'] as string;

@@ -5,7 +5,7 @@ import { Controller, Get, Module } from '@nestjs/common';
 import { DiscoveryModule, NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { DeclaredAccess } from '../../src/gateway/authentication/declared-access';
-import { account, idOf, order } from '../journeys/shop';
+import { account, idOf, order, sessionFor } from '../journeys/shop';
 import { type Answer, Api } from '../support/api';
 import { startApp, tokenSecret, type TestApp } from '../support/app';
 import { authorizationTable } from './authorization-table';
@@ -39,7 +39,10 @@ describe('the authorization matrix', () => {
       admin: await account(shop, ['admin']),
     };
     const draft = (await order(owner, { submit: false })).body;
-    owned = { '/v1/orders/{id}': { id: draft['id'], lineId: draft['lines'][0].lineId } };
+    owned = {
+      '/v1/orders/{id}': { id: draft['id'], lineId: draft['lines'][0].lineId },
+      '/v1/users/me/sessions/{id}': { id: await sessionFor(shop, owner) },
+    };
   });
   afterAll(() => shop.close());
 

@@ -16,6 +16,8 @@ interface Claims {
   readonly use?: unknown;
   /** Version of the account when the token was issued. */
   readonly ver?: unknown;
+  /** Session that it belongs to. */
+  readonly sid?: unknown;
 }
 
 /** Short-lived proof of who is asking: a signed JWT that names the account, its roles and its version. */
@@ -31,12 +33,12 @@ export class AccessTokens {
     return this.options.lifetimeSeconds;
   }
 
-  issue({ userId, roles, version }: VerifiedUser): Promise<string> {
+  issue({ userId, roles, version }: VerifiedUser, sessionId?: string): Promise<string> {
     const claims = { subject: userId, issuer, audience, jwtid: newId(), expiresIn: this.options.lifetimeSeconds };
-    return this.jwt.signAsync({ roles, use: 'access', ver: version }, { ...claims, algorithm });
+    return this.jwt.signAsync({ roles, use: 'access', ver: version, sid: sessionId }, { ...claims, algorithm });
   }
 
-  /** @returns `invalid` for anything but an access token of ours, `void` for one that the account has outgrown */
+  /** @returns `invalid` for anything but an access token of ours, `void` for one that has ended early */
   async verify(token: string): Promise<Principal | 'invalid' | 'void'> {
     let claims: Claims;
     try {
@@ -44,10 +46,10 @@ export class AccessTokens {
     } catch {
       return 'invalid';
     }
-    const { sub: userId, roles, use, ver: version } = claims;
+    const { sub: userId, roles, use, ver: version, sid: sessionId } = claims;
     if (use !== 'access' || typeof userId !== 'string' || !Array.isArray(roles)) return 'invalid';
-    if (typeof version !== 'number') return 'invalid';
-    if (await this.voidTokens.includes(userId, version)) return 'void';
-    return { userId, roles: roles as Role[], actor: `user:${userId}` };
+    if (typeof version !== 'number' || (sessionId !== undefined && typeof sessionId !== 'string')) return 'invalid';
+    if (await this.voidTokens.includes({ userId, version, credentialId: sessionId })) return 'void';
+    return { userId, roles: roles as Role[], sessionId, actor: `user:${userId}` };
   }
 }

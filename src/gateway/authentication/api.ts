@@ -1,4 +1,4 @@
-import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { IsEmail, IsIn, IsOptional, IsString, Length, MaxLength, ValidateIf } from 'class-validator';
 import { Verbatim } from '../../kernel/http/text';
 
 export class RegisterRequest {
@@ -23,23 +23,37 @@ export class RegisterResponse {
   id!: string;
 }
 
-/** OAuth2 password grant (RFC 6749, 4.3), form-encoded or JSON; `username` is the e-mail address. */
-export class TokenRequest {
-  @IsOptional()
-  @IsIn(['password'])
-  grant_type?: string;
+const isRefresh = ({ grant_type }: TokenRequest) => grant_type === 'refresh_token';
 
-  /** @example 'ada@example.com' */
+/** OAuth2 grants (RFC 6749, 4.3 and 6), form-encoded or JSON. */
+export class TokenRequest {
+  /** `password` without it.
+   * @example 'password' */
+  @IsOptional()
+  @IsIn(['password', 'refresh_token'])
+  grant_type?: 'password' | 'refresh_token';
+
+  /** The e-mail address; for the grant `password`.
+   * @example 'ada@example.com' */
+  @ValidateIf((request: TokenRequest) => !isRefresh(request))
   @IsString()
   @MaxLength(254)
   @Verbatim()
-  username!: string;
+  username?: string;
 
-  /** @example 'correct horse battery staple' */
+  /** For the grant `password`.
+   * @example 'correct horse battery staple' */
+  @ValidateIf((request: TokenRequest) => !isRefresh(request))
   @IsString()
   @MaxLength(200)
   @Verbatim()
-  password!: string;
+  password?: string;
+
+  /** For the grant `refresh_token`. */
+  @ValidateIf(isRefresh)
+  @IsString()
+  @MaxLength(200)
+  refresh_token?: string;
 
   /** Accepted and ignored, as Swagger UI and OAuth2 clients send it. */
   @IsOptional()
@@ -59,6 +73,22 @@ export class TokenRequest {
   @MaxLength(4000)
   @Verbatim()
   client_secret?: string;
+}
+
+export class RefreshRequest {
+  /** @example 'ol_refresh_4mFhJ1kLw2SbXq8Zt0vNcR7yGd3PaE5uKi9oTz6WxMB1hQjV' */
+  @IsString()
+  @MaxLength(200)
+  refresh_token!: string;
+}
+
+export class LogoutRequest {
+  /** Of the session to end. Without it, the session of the access token ends.
+   * @example 'ol_refresh_4mFhJ1kLw2SbXq8Zt0vNcR7yGd3PaE5uKi9oTz6WxMB1hQjV' */
+  @IsOptional()
+  @IsString()
+  @MaxLength(200)
+  refresh_token?: string;
 }
 
 export class PasswordResetRequest {
@@ -89,7 +119,15 @@ export class TokenResponse {
   /** @example 'Bearer' */
   token_type!: string;
 
-  /** Seconds until it expires.
-   * @example 3600 */
+  /** Seconds until the access token expires.
+   * @example 900 */
   expires_in!: number;
+
+  /** Exchange it once, for the next pair of tokens.
+   * @example 'ol_refresh_4mFhJ1kLw2SbXq8Zt0vNcR7yGd3PaE5uKi9oTz6WxMB1hQjV' */
+  refresh_token!: string;
+
+  /** Seconds until the refresh token expires.
+   * @example 1209600 */
+  refresh_expires_in!: number;
 }

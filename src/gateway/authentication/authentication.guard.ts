@@ -6,6 +6,7 @@ import { type Access, ACCESS, hasRole } from '../../kernel/http/access';
 import type { AuthenticatedRequest, Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import { AccessTokens } from './access-tokens';
+import { bearerOf } from './bearer';
 
 /** Who is asking, and whether the operation's declaration lets them: the one place that decides it. */
 @Injectable()
@@ -28,7 +29,7 @@ export class AuthenticationGuard implements CanActivate {
 
   /** @throws ProblemError 401 */
   private async authenticate(request: FastifyRequest): Promise<Principal> {
-    const token = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    const token = bearerOf(request.headers.authorization);
     const principal = token === undefined ? undefined : await this.tokens.verify(token);
     if (principal === undefined) {
       throw unauthenticated('Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.');
@@ -37,7 +38,9 @@ export class AuthenticationGuard implements CanActivate {
       throw unauthenticated('The access token is invalid or has expired: get a new one from POST /v1/auth/token.');
     }
     if (principal === 'void') {
-      throw unauthenticated('The access token has ended because the account was changed: sign in again.');
+      throw unauthenticated(
+        'The access token has ended, as its session did or its account was changed: refresh it, or sign in again.',
+      );
     }
     return principal;
   }

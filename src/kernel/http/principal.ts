@@ -10,6 +10,8 @@ export interface Principal {
   readonly roles: readonly Role[];
   /** What the credential is limited to; undefined for one that may do whatever its account may. */
   readonly scopes?: readonly Scope[];
+  /** Session that the access token belongs to; undefined for other credentials. */
+  readonly sessionId?: string;
   /** `user:<id>` or `api-key:<id>`, as events record it. */
   readonly actor: string;
 }

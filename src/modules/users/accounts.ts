@@ -12,6 +12,7 @@ import { canonicalText } from '../../kernel/http/text';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
 import { tokenVoidingEvents } from './contracts/get-void-tokens';
+import { Sessions } from './sessions';
 import { User } from './user.entity';
 
 type AccountEvent =
@@ -46,6 +47,7 @@ export class Accounts {
     @InjectRepository(User) private readonly users: Repository<User>,
     private readonly events: EventStore,
     private readonly personalData: PersonalData,
+    private readonly sessions: Sessions,
   ) {}
 
   find(id: string): Promise<User | null> {
@@ -128,10 +130,11 @@ export class Accounts {
 
   /** @throws DomainError `last-admin` */
   async deactivate(id: string): Promise<User> {
-    return this.changeAmongAdmins(id, undefined, async (user, otherAdmins) => {
+    return this.changeAmongAdmins(id, undefined, async (user, otherAdmins, manager) => {
       if (user.status !== 'active') return [];
       assertOtherAdmin(user, otherAdmins);
       user.status = 'deactivated';
+      await this.sessions.endWith(id, manager);
       return [{ type: 'user.deactivated', userId: id }];
     });
   }
@@ -146,21 +149,27 @@ export class Accounts {
       assertOtherAdmin(user, otherAdmins);
       await manager.update(User, id, { passwordHash: null });
       Object.assign(user, { email: null, name: erased, roles: ['customer'], status: 'erased' });
+      await this.sessions.erase(id, manager);
       await this.personalData.erase(id, manager);
       return [{ type: 'user.erased', userId: id }];
     });
   }
 
-  /** Sets a new password, after `condition` has held in the same transaction. */
+  /**
+   * Sets a new password, after `condition` has held in the same transaction. Ends all sessions, except the one that is
+   * named.
+   */
   async setPassword(
     id: string,
     passwordHash: string,
-    condition: (manager: EntityManager) => Promise<void> = async () => undefined,
+    condition: (manager: EntityManager) => Promise<void>,
+    exceptSession?: string,
   ): Promise<User> {
     return this.change(id, undefined, async (user, manager) => {
       assertNotErased(user);
       await condition(manager);
       await manager.update(User, id, { passwordHash });
+      await this.sessions.endWith(id, manager, exceptSession);
       return [{ type: 'user.password-changed', userId: id }];
     });
   }

@@ -41,15 +41,25 @@ export class SignIn {
     });
   }
 
-  /** @throws DomainError `password-weak`; ProblemError 403 for a wrong current password, 429; OverloadError */
-  async changePassword(id: string, current: string, wanted: string, address: string): Promise<void> {
+  /**
+   * Ends the account's sessions, but for `exceptSession`.
+   *
+   * @throws DomainError `password-weak`; ProblemError 403 for a wrong current password, 429; OverloadError
+   */
+  async changePassword(
+    id: string,
+    current: string,
+    wanted: string,
+    address: string,
+    exceptSession?: string,
+  ): Promise<void> {
     const { email, name } = await this.accounts.get(id);
     this.passwords.assertStrong(wanted, { email, name });
     // counted as sign-ins are, so that a stolen token cannot be used to guess the password
     const user = await this.verify(email ?? id, current, address);
     if (!user) throw new ProblemError(403, 'wrong-password', 'currentPassword is not the password of this account.');
     const passwordHash = await this.passwords.hash(wanted);
-    await this.accounts.setPassword(id, passwordHash, (manager) => this.codes.withdraw(id, manager));
+    await this.accounts.setPassword(id, passwordHash, (manager) => this.codes.withdraw(id, manager), exceptSession);
   }
 
   /** Sends a code in the background, see `RequestPasswordReset`. @throws ProblemError 429 */

@@ -60,7 +60,11 @@ export class UsersController {
     return userResponse(await this.accounts.rename(me.userId, name, version));
   }
 
-  /** Change your password. All your access tokens end, this one too: sign in again */
+  /**
+   * Change your password. Your other sessions end, and all access tokens
+   *
+   * That of this session ends too: get the next one with its refresh token.
+   */
   @Post('me/password')
   @Access('customer', { own: true })
   @HttpCode(204)
@@ -71,7 +75,7 @@ export class UsersController {
     @Ip() address: string,
     @Body() { currentPassword, newPassword }: ChangePasswordRequest,
   ): Promise<void> {
-    await this.signIn.changePassword(me.userId, currentPassword, newPassword, address);
+    await this.signIn.changePassword(me.userId, currentPassword, newPassword, address, me.sessionId);
   }
 
   /** Erase yourself: name, addresses, sign-in. What has not been shipped is cancelled and refunded; this cannot be undone */

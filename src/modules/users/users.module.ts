@@ -7,13 +7,16 @@ import { erased } from '../../kernel/personal-data/sealed';
 import { Accounts } from './accounts';
 import { AttemptLimits } from './attempt-limits';
 import { GetUser } from './contracts/get-user';
-import { GetVoidTokens } from './contracts/get-void-tokens';
+import { GetVoidTokens, IsTokenVoid } from './contracts/get-void-tokens';
 import { RegisterUser } from './contracts/register-user';
 import { RequestPasswordReset, ResetAdministrator, SetPasswordByCode } from './contracts/reset-password';
+import { EndSession, OpenSession, RefreshSession } from './contracts/sessions';
 import { VerifyCredentials } from './contracts/verify-credentials';
 import { LogMailer, Mailer } from './mailer';
 import { OneTimeCodes } from './one-time-codes';
 import { Passwords, randomPassword } from './passwords';
+import { SessionsController } from './sessions.controller';
+import { Sessions } from './sessions';
 import { SignIn } from './sign-in';
 import { User } from './user.entity';
 import { UsersController } from './users.controller';
@@ -32,12 +35,29 @@ class GetUserHandler implements IQueryHandler<GetUser> {
 
 @QueryHandler(GetVoidTokens)
 class GetVoidTokensHandler implements IQueryHandler<GetVoidTokens> {
-  constructor(private readonly accounts: Accounts) {}
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly sessions: Sessions,
+  ) {}
 
-  async execute({ of }: GetVoidTokens) {
-    const user = 'userId' in of ? await this.accounts.find(of.userId) : null;
-    const users = 'seconds' in of ? await this.accounts.withVoidTokens(of.seconds) : user ? [user] : [];
-    return users.map(({ id, tokensVoidBelow }) => ({ userId: id, belowVersion: tokensVoidBelow }));
+  async execute({ seconds }: GetVoidTokens) {
+    const users = await this.accounts.withVoidTokens(seconds);
+    const accounts = users.map(({ id, tokensVoidBelow }) => ({ userId: id, belowVersion: tokensVoidBelow }));
+    return { accounts, credentials: await this.sessions.endedWithin(seconds) };
+  }
+}
+
+@QueryHandler(IsTokenVoid)
+class IsTokenVoidHandler implements IQueryHandler<IsTokenVoid> {
+  constructor(
+    private readonly accounts: Accounts,
+    private readonly sessions: Sessions,
+  ) {}
+
+  async execute({ userId, version, credentialId }: IsTokenVoid) {
+    const user = await this.accounts.find(userId);
+    if (user && version < user.tokensVoidBelow) return true;
+    return credentialId !== undefined && !(await this.sessions.isOpen(credentialId));
   }
 }
 
@@ -62,6 +82,34 @@ class VerifyCredentialsHandler implements IQueryHandler<VerifyCredentials> {
   async execute({ email, password, address }: VerifyCredentials) {
     const user = await this.signIn.verify(email, password, address);
     return user && { userId: user.id, roles: user.roles, version: user.version };
+  }
+}
+
+@CommandHandler(OpenSession)
+class OpenSessionHandler implements ICommandHandler<OpenSession> {
+  constructor(private readonly sessions: Sessions) {}
+
+  execute({ user, client }: OpenSession) {
+    return this.sessions.open(user, client);
+  }
+}
+
+@CommandHandler(RefreshSession)
+class RefreshSessionHandler implements ICommandHandler<RefreshSession> {
+  constructor(private readonly sessions: Sessions) {}
+
+  execute({ refreshToken, client }: RefreshSession) {
+    return this.sessions.refresh(refreshToken, client);
+  }
+}
+
+@CommandHandler(EndSession)
+class EndSessionHandler implements ICommandHandler<EndSession> {
+  constructor(private readonly sessions: Sessions) {}
+
+  async execute({ of }: EndSession) {
+    if ('refreshToken' in of) await this.sessions.endByToken(of.refreshToken);
+    else await this.sessions.endOne(of.userId, of.sessionId, 'signed-out');
   }
 }
 
@@ -102,16 +150,21 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
 /** Who may sign in, and as what. */
 @Module({
   imports: [TypeOrmModule.forFeature([User])],
-  controllers: [UsersController],
+  controllers: [SessionsController, UsersController],
   providers: [
     Accounts,
     AttemptLimits,
     OneTimeCodes,
     Passwords,
+    Sessions,
     SignIn,
     { provide: Mailer, useClass: LogMailer },
     GetUserHandler,
     GetVoidTokensHandler,
+    IsTokenVoidHandler,
+    OpenSessionHandler,
+    RefreshSessionHandler,
+    EndSessionHandler,
     RegisterUserHandler,
     RequestPasswordResetHandler,
     ResetAdministratorHandler,
