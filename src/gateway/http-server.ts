@@ -5,6 +5,7 @@ import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
+import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
@@ -62,6 +63,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   answerOtherMethods(fastify);
   boundBodiesInMemory(fastify);
   parseBodies(adapter);
+  answerNotModified(fastify);
   return adapter;
 }
 
