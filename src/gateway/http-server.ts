@@ -5,6 +5,7 @@ import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
+import { allowOrigins } from './cors';
 import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
@@ -56,6 +57,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   refuseTunnels(fastify);
   limitConnections(fastify, config.MAX_CONNECTIONS);
   openRequestContexts(fastify);
+  await allowOrigins(fastify, config.CORS_ORIGINS ?? []);
   refuseAtClose(fastify);
   await secureHeaders(fastify);
   paceSignIns(fastify);
