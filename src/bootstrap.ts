@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
+import { showEntrance } from './gateway/entrance';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
@@ -16,6 +17,8 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   app.useLogger(app.get(AppLogger));
   shedLoad(app.getHttpAdapter().getInstance(), app.get(Database));
-  if (config.DOCS ?? config.NODE_ENV !== 'production') serveDocs(app, openApi(app));
+  const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
+  if (hasDocs) serveDocs(app, openApi(app));
+  showEntrance(app.getHttpAdapter().getInstance(), hasDocs);
   return app;
 }

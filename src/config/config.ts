@@ -1,7 +1,18 @@
 import 'reflect-metadata';
 import { weaknessOf } from './secret-strength';
 import { Setting, settings } from './setting';
-import { databaseUrl, email, flag, networks, oneOf, signingKey, text, token, wholeNumber } from './setting-value';
+import {
+  databaseUrl,
+  email,
+  flag,
+  networks,
+  oneOf,
+  origins,
+  signingKey,
+  text,
+  token,
+  wholeNumber,
+} from './setting-value';
 
 /** Everything that the environment can set. */
 export class Config {
@@ -79,6 +90,14 @@ export class Config {
     { otherwise: 'none', example: '10.0.0.0/8', common: true },
   )
   readonly TRUSTED_PROXIES?: string[];
+
+  @Setting(
+    'HTTP server',
+    origins,
+    'Web sites whose scripts may call the API in a browser (CORS). Clients outside of browsers need no entry.',
+    { otherwise: 'none', example: 'https://shop.example.com', common: true },
+  )
+  readonly CORS_ORIGINS?: string[];
 
   @Setting('HTTP server', flag, 'Swagger UI at /docs.', {
     otherwise: 'true, but false in production',

@@ -53,6 +53,11 @@ export const networks = list('IP addresses or networks, such as 10.0.0.0/8', (pa
   (part.includes('/') ? ipaddr.isValidCIDR(part) : ipaddr.isValid(part)) ? part : undefined,
 );
 
+/** As browsers write them in the header Origin. Neither `*` nor `null`: any page can have that one. */
+export const origins = list('origins, such as https://shop.example.com, without a path', (part) =>
+  /^https?:[^*]+$/.test(part) && URL.canParse(part) && new URL(part).origin === part ? part : undefined,
+);
+
 export const email: SettingValue<string> = of('an e-mail address', (value) =>
   isEmail(value, { require_tld: false }) ? value : undefined,
 );

@@ -5,12 +5,15 @@ import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
+import { allowOrigins } from './cors';
+import { answerNotModified } from './not-modified';
+import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
 import { limitRequests, maxBodyBytes } from './request-limits';
 import { secureHeaders } from './security-headers';
 import { paceSignIns } from './sign-in-pace';
-import { answerUnreadable } from './unreadable-requests';
+import { answerUnreadable, refuseTunnels } from './unreadable-requests';
 
 /** Time for the request line and the headers, in ms. */
 const headersTimeout = 10_000;
@@ -51,14 +54,18 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   const fastify = adapter.getInstance<FastifyInstance>();
   // for an Expect header that Node does not know: ignored (RFC 9110, 10.1.1), instead of an answer without a body
   fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response));
+  refuseTunnels(fastify);
   limitConnections(fastify, config.MAX_CONNECTIONS);
   openRequestContexts(fastify);
+  await allowOrigins(fastify, config.CORS_ORIGINS ?? []);
   refuseAtClose(fastify);
   await secureHeaders(fastify);
   paceSignIns(fastify);
   limitRequests(fastify);
+  answerOtherMethods(fastify);
   boundBodiesInMemory(fastify);
   parseBodies(adapter);
+  answerNotModified(fastify);
   return adapter;
 }
 

@@ -35,6 +35,7 @@ export function openApi(app: INestApplication): OpenAPIObject {
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item as Record<string, OperationObject>)) {
       describeAccess(operation);
+      if (method === 'get') describeCaching(operation, document);
       for (const status of gatewayStatuses(path, method, operation)) {
         operation.responses[status] ??= problemResponse(status);
       }
@@ -51,6 +52,23 @@ function describeAccess(operation: OperationObject): void {
   const who = role === 'customer' ? `whoever is signed in${own ? ', for what is their own' : ''}` : role;
   const limited = scope ? `An API key needs the scope \`${scope}\`.` : 'Not for API keys.';
   operation.description = [operation.description, `For ${who}. ${limited}`].filter(Boolean).join('\n\n');
+}
+
+/** What has a version has an ETag, and can be asked for on condition that it has changed. */
+function describeCaching({ responses, parameters = [] }: OperationObject, document: OpenAPIObject): void {
+  const reference = JSON.stringify(responses['200'] ?? {}).match(
+    /"schema":\{"\$ref":"#\/components\/schemas\/(\w+)"\}/,
+  )?.[1];
+  const schema = document.components?.schemas?.[reference ?? ''];
+  if (!schema || !('properties' in schema) || !schema.properties?.['version']) return;
+  parameters.push({
+    name: 'If-None-Match',
+    in: 'header',
+    required: false,
+    description: 'ETag of the copy that you have. While it is current, the response is 304, without a body.',
+    schema: { type: 'string' },
+  });
+  responses['304'] = { description: 'Not modified: your copy is current' };
 }
 
 const accessOf = (operation: OperationObject) => (operation as unknown as Record<string, Access>)[accessExtension]!;

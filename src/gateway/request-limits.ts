@@ -138,6 +138,10 @@ function malformedHead({ url, raw }: FastifyRequest): ProblemError | undefined {
   if (raw.headers.host === undefined && raw.httpVersion === '1.1') {
     return new ProblemError(400, 'host-missing', 'HTTP/1.1 requires a Host header.');
   }
+  // RFC 9112, 3.2. Node keeps the first, a proxy before it perhaps the last.
+  if (raw.rawHeaders.filter((text, nth) => nth % 2 === 0 && text.toLowerCase() === 'host').length > 1) {
+    return new ProblemError(400, 'host-ambiguous', 'The request has more than one Host header.');
+  }
   if (isEncodedText(url)) return undefined;
   return new ProblemError(400, 'bad-url', 'The query is not percent-encoded UTF-8: encode it as RFC 3986 describes.');
 }

@@ -5,7 +5,7 @@ import { currentContext } from '../kernel/context';
 import { etagOf } from '../kernel/http/conditional';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 
-/** Answers a change only when the views show it, and gives every versioned resource its ETag. */
+/** Answers a change only when the views show it, and gives every versioned resource its ETag; `answerNotModified` completes it. */
 @Injectable()
 export class ResponseInterceptor implements NestInterceptor {
   constructor(private readonly subscriptions: Subscriptions) {}

@@ -55,6 +55,17 @@ describe('the settings', () => {
     [{ DOCS: 'yes' }, 'DOCS must be true or false, not "yes"'],
     [{ NODE_ENV: 'prod' }, 'NODE_ENV must be development, test or production, not "prod"'],
     [{ ADMIN_EMAIL: 'admin' }, 'ADMIN_EMAIL must be an e-mail address, not "admin"'],
+    ...[
+      '*',
+      'null',
+      'shop.example.com',
+      'https://shop.example.com/',
+      'https://shop.example.com/a',
+      'https://*.example.com',
+    ].map((origin): [Record<string, string>, string] => [
+      { CORS_ORIGINS: origin },
+      `CORS_ORIGINS must be origins, such as https://shop.example.com, without a path, separated by commas, not "${origin}"`,
+    ]),
     [
       { TRUSTED_PROXIES: '10.0.0.0/8, proxy' },
       'TRUSTED_PROXIES must be IP addresses or networks, such as 10.0.0.0/8, separated by commas, not "10.0.0.0/8, proxy"',

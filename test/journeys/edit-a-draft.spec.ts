@@ -37,7 +37,7 @@ describe('editing a draft', () => {
       const draft = await ada.post('/v1/orders', {});
       expect(draft.status).toBe(201);
       path = draft.headers.get('location')!;
-      expect(draft.headers.get('etag')).toBe('"1"');
+      expect(draft.headers.get('etag')).toMatch(/^"1\+/);
       expect(draft.body).toMatchObject({
         status: 'draft',
         paymentStatus: 'none',
@@ -60,7 +60,7 @@ describe('editing a draft', () => {
     it('takes a line', async () => {
       const added = await ada.post(`${path}/lines`, { productId: tea, quantity: 2 });
       expect(added.status).toBe(201);
-      expect(added.headers.get('etag')).toBe('"2"');
+      expect(added.headers.get('etag')).toMatch(/^"2\+/);
       expect(added.body).toMatchObject({ version: 2, lineCount: 1, total: { amountMinor: 2500, currency: 'EUR' } });
       expect(line(added)).toMatchObject({ sku: 'TEA-EG-100', quantity: 2, total: { amountMinor: 2500 } });
       lineId = line(added)['lineId'] as string;
@@ -75,7 +75,7 @@ describe('editing a draft', () => {
     it('changes a quantity', async () => {
       const changed = await ada.patch(`${path}/lines/${lineId}`, { quantity: 5 });
       expect(changed).toMatchObject({ status: 200, body: { version: 4, total: { amountMinor: 7500 } } });
-      expect(changed.headers.get('etag')).toBe('"4"');
+      expect(changed.headers.get('etag')).toMatch(/^"4\+/);
     });
 
     it('says nothing new when the quantity is the same', async () => {

@@ -62,7 +62,7 @@ describe('an ETag', () => {
       expect(await adjust(ofStock.replace('.stock', ''))).toMatchObject(mismatch);
       const patch = (etag: string) => shop.admin.patch(product, { name: 'Renamed' }, ifMatch(etag));
       expect(await patch(ofStock)).toMatchObject(mismatch);
-      expect(await patch(ofProduct.replace(/"$/, '.stock"'))).toMatchObject(mismatch);
+      expect(await patch(ofProduct.replace(/\+.*$/, '.stock"'))).toMatchObject(mismatch);
       expect((await patch(ofProduct)).status).toBe(200);
       expect(await etagOf(`${product}/stock`)).toBe(ofStock);
     });

@@ -33,7 +33,7 @@ describe('a catalogue', () => {
       expect((await shop.admin.post('/v1/orders', { lines })).status).toBe(409);
       const restored = await shop.admin.post(`${path}/restore`);
       expect(restored).toMatchObject({ status: 200, body: { sku: 'BACK-1', status: 'active', available: 5 } });
-      expect(restored.headers.get('etag')).toBe(`"${restored.body['version']}"`);
+      expect(restored.headers.get('etag')).toMatch(new RegExp(`^"${restored.body['version']}\\+`));
       expect((await shop.admin.get('/v1/products?sku=BACK-1')).body['data']).toHaveLength(1);
       expect((await shop.admin.post('/v1/orders', anOrder({ lines }))).status).toBe(202);
       await shop.settled();

@@ -54,7 +54,7 @@ describe('while the view of orders is paused', () => {
     const path = `/v1/orders/${draft.body['id']}`;
     const added = await ada.post(`${path}/lines`, { productId: cups, quantity: 1 });
     expect(added).toMatchObject({ status: 201, body: { version: 2, lineCount: 2 } });
-    expect(added.headers.get('etag')).toBe('"2"');
+    expect(added.headers.get('etag')).toMatch(/^"2\+/);
     const lineId = added.body['lines'][0].lineId as string;
     expect(await ada.patch(`${path}/lines/${lineId}`, { quantity: 5 })).toMatchObject({
       status: 200,

@@ -89,8 +89,11 @@ describe('slow and broken clients', () => {
 
   describe('in what is not HTTP', () => {
     it.each<[string, string, number, string]>([
-      ['a method that there is not', 'FOO / HTTP/1.1\r\nHost: test\r\n\r\n', 400, 'malformed-http'],
-      ['a version that there is not', 'GET / HTTP/9.9\r\nHost: test\r\n\r\n', 400, 'malformed-http'],
+      ['a method that there is not', 'FOO / HTTP/1.1\r\nHost: test\r\n\r\n', 501, 'method-unknown'],
+      ['a version that there is not', 'GET / HTTP/9.9\r\nHost: test\r\n\r\n', 505, 'http-version-unsupported'],
+      ['HTTP/2 without TLS', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505, 'http-version-unsupported'],
+      ['the beginning of TLS', '\x16\x03\x01\x02\0\r\n\r\n', 400, 'malformed-http'],
+      ['two hosts', 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nhost: b\r\n\r\n', 400, 'host-ambiguous'],
       ['no HTTP at all', 'hello, hello\r\n\r\n', 400, 'malformed-http'],
       [
         'a length and chunks',
@@ -109,6 +112,19 @@ describe('slow and broken clients', () => {
       ['bytes above ASCII in the address', head('GET /v1/products?text=\xff'), 400, 'malformed-http'],
     ])('answers %s with a problem', async (_, sent, status, code) => {
       expectProblem(await connection(sent).answered, status, code);
+    });
+
+    it('says which header is at fault', async () => {
+      const details = [
+        ['Content-Length: 3\r\nTransfer-Encoding: chunked', 'Send one Content-Length, or Transfer-Encoding: chunked'],
+        ['Content-Length: 3\r\nContent-Length: 4', 'Send one Content-Length'],
+        ['Content-Length: many', 'Content-Length must be the number of bytes'],
+        ['A B: c', 'A header has a character'],
+      ];
+      for (const [headers, detail] of details) {
+        const { body } = await connection(`POST / HTTP/1.1\r\nHost: test\r\n${headers}\r\n\r\n`).answered;
+        expect({ headers, detail: body['detail'] }).toEqual({ headers, detail: expect.stringContaining(detail!) });
+      }
     });
 
     it('answers HTTP/1.1 without a Host with a problem, and HTTP/1.0 as ever', async () => {

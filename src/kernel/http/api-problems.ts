@@ -13,7 +13,7 @@ const meaning: Readonly<Record<number, string>> = {
   412: 'Changed since you read it: read again',
   413: 'The body is larger than 1 MiB',
   414: 'A part of the path is too long',
-  415: 'The body is neither JSON nor, where it may be one, a form',
+  415: 'The body is neither JSON nor, where it may be one, a form, or it is compressed; `Accept` and `Accept-Encoding` say what to send',
   422: 'Understood, but it makes no sense; `code` says why',
   428: 'If-Match is missing',
   429: 'Too many attempts; `Retry-After` says when to try again',

@@ -4,8 +4,9 @@ import type { FastifyRequest } from 'fastify';
 import { ProblemError } from './problem';
 
 /**
- * A strong ETag: the version of a resource and, where that does not tell all, what else its representation depends on.
- * `"3"`, `"3.stock"`, `"9.refunded.cancelled"`.
+ * What a strong ETag says of a resource: its version and, where a change must not overlook more than that, what else
+ * counts. `"3"`, `"3.stock"`, `"9.refunded.cancelled"`. In responses a hash of the representation follows, as in
+ * `"3.stock+Zt2x…"`: it tells whether a copy is current, and preconditions of changes take no account of it.
  */
 export interface EntityTag {
   readonly version: number;
@@ -26,6 +27,26 @@ export function etagOf(body: unknown): string | undefined {
   return typeof version === 'number' ? textOf({ version, parts }) : undefined;
 }
 
+const form = String.raw`(\d{1,9})((?:\.[a-z]{1,20}){0,2})(?:\+[\w-]{1,43})?`;
+const strong = new RegExp(`^"${form}"$`);
+const weak = new RegExp(`^W/"${form}"$`);
+
+/** True for the ETag that {@link etagOf} makes. */
+export function isVersionTag(header: unknown): header is string {
+  return typeof header === 'string' && strong.test(header) && !header.includes('+');
+}
+
+export function withRepresentation(versionTag: string, representation: string): string {
+  return `${versionTag.slice(0, -1)}+${representation}"`;
+}
+
+/** Whether `If-None-Match` has it, by weak comparison (RFC 9110, 13.1.2); `*` stands for whatever there is. */
+export function isListed(tag: string, ifNoneMatch: string): boolean {
+  if (ifNoneMatch.trim() === '*') return true;
+  // between its quotes, an ETag may have commas
+  return ifNoneMatch.match(/"[^"]*"/g)?.includes(tag) ?? false;
+}
+
 /**
  * The version that the client last saw, from `If-Match`; undefined without the header. The ETag must have these parts, or
  * none.
@@ -34,8 +55,8 @@ export function etagOf(body: unknown): string | undefined {
  */
 export function versionIn(tag: EntityTag | undefined, ...parts: string[]): number | undefined {
   if (tag && tag.parts.join() !== parts.join()) {
-    const form = textOf({ version: 3, parts });
-    const message = `${textOf(tag)} is the ETag of something else: send that of the resource which is changed, such as ${form}.`;
+    const example = textOf({ version: 3, parts });
+    const message = `${textOf(tag)} is the ETag of something else: send that of the resource which is changed, such as ${example}.`;
     throw new ProblemError(412, 'version-mismatch', message);
   }
   return tag?.version;
@@ -65,7 +86,7 @@ function readTag(need: 'required' | undefined, context: ExecutionContext): Entit
     if (need !== 'required') return undefined;
     throw new ProblemError(428, 'if-match-required', 'Send If-Match with the ETag of the version that you have read.');
   }
-  if (/^W\/"\d{1,9}(?:\.[a-z]{1,20}){0,2}"$/.test(header)) {
+  if (weak.test(header)) {
     // RFC 9110, 13.1.1: strong comparison
     throw new ProblemError(
       412,
@@ -73,7 +94,7 @@ function readTag(need: 'required' | undefined, context: ExecutionContext): Entit
       'A weak ETag never matches: send it without W/, as it was answered.',
     );
   }
-  const [, version, parts] = /^"(\d{1,9})((?:\.[a-z]{1,20}){0,2})"$/.exec(header) ?? [];
+  const [, version, parts] = strong.exec(header) ?? [];
   if (version === undefined) {
     throw new ProblemError(
       400,
