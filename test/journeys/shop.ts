@@ -114,7 +114,7 @@ export async function account(shop: TestApp, roles: Role[] = ['customer']): Prom
 
 /** A session of the account, besides the one that it is signed in with. @returns its id */
 export async function sessionFor(shop: TestApp, api: Api): Promise<string> {
-  const { id: userId, roles, version } = (await api.get('/v1/users/me')).body as Json;
+  const { id: userId, roles, version } = (await api.get('/v1/users/me')).body;
   const client = { address: '203.0.113.7', userAgent: 'another device' };
   const opened = await shop.app
     .get(CommandBus, { strict: false })
