@@ -131,6 +131,14 @@ export class Config {
   )
   readonly LOG_LEVEL: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
 
+  @Setting(
+    'Logs and metrics',
+    oneOf('all', 'problems', 'off'),
+    'Requests that get a line in the log; the problems are those that failed with a 5xx or took more than a second.',
+    { otherwise: 'problems, but all in production', example: 'all' },
+  )
+  readonly ACCESS_LOG?: 'all' | 'problems' | 'off';
+
   @Setting('Logs and metrics', flag, 'Prometheus metrics at /metrics.', {
     otherwise: 'true, but in production only with METRICS_TOKEN',
     example: 'true',

@@ -3,6 +3,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
+import { logAccess } from './access-log';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
 import { answerUnrouted } from './problem-details.filter';
@@ -53,6 +54,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   fastify.server.on('checkExpectation', (request, response) => fastify.server.emit('request', request, response));
   limitConnections(fastify, config.MAX_CONNECTIONS);
   openRequestContexts(fastify);
+  logAccess(fastify, config);
   refuseAtClose(fastify);
   await secureHeaders(fastify);
   paceSignIns(fastify);

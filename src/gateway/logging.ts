@@ -4,14 +4,15 @@ import { currentContext } from '../kernel/context';
 
 const messageFormat = '{context}: {msg}';
 
-/** JSON lines or, for somebody who sits in front of it, readable ones. Requests are logged when they fail or take long: logging each would cost more than serving it. */
+/** Members that the readable form leaves out: the message says them too, or nobody misses them. */
+const ignore = 'context,traceId,principal,method,route,path,status,durationMs,bytes';
+
+/** JSON lines or, for somebody who sits in front of it, readable ones. Requests have their lines from {@link logAccess}. */
 export function loggerOptions(level: string, readable: boolean): Params {
   return {
     pinoHttp: {
       level,
-      stream: readable
-        ? pretty({ sync: true, ignore: 'context,traceId', messageFormat, translateTime: 'HH:MM:ss' })
-        : undefined,
+      stream: readable ? pretty({ sync: true, ignore, messageFormat, translateTime: 'HH:MM:ss' }) : undefined,
       autoLogging: false,
       quietReqLogger: true,
       base: undefined,
