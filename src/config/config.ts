@@ -1,7 +1,29 @@
 import 'reflect-metadata';
 import { weaknessOf } from './secret-strength';
 import { Setting, settings } from './setting';
-import { databaseUrl, email, flag, networks, oneOf, signingKey, text, token, wholeNumber } from './setting-value';
+import {
+  databaseUrl,
+  email,
+  flag,
+  httpUrl,
+  networks,
+  oneOf,
+  ratio,
+  signingKey,
+  text,
+  token,
+  wholeNumber,
+} from './setting-value';
+
+/** By OpenTelemetry's names. */
+const samplers = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
 
 /** Everything that the environment can set. */
 export class Config {
@@ -150,6 +172,29 @@ export class Config {
     secret: true,
   })
   readonly METRICS_TOKEN?: string;
+
+  @Setting('Traces', httpUrl, 'OpenTelemetry collector that spans are sent to, as JSON over HTTP.', {
+    details:
+      'The variables that OpenTelemetry has for exporters and batches count too, such as OTEL_EXPORTER_OTLP_HEADERS, ' +
+      'OTEL_EXPORTER_OTLP_TIMEOUT and OTEL_BSP_MAX_QUEUE_SIZE.',
+    otherwise: 'none, so nothing is recorded',
+    example: 'http://localhost:4318',
+    common: true,
+  })
+  readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string;
+
+  @Setting('Traces', text(1, 255), 'Name of this service in traces.')
+  readonly OTEL_SERVICE_NAME: string = 'orderloom';
+
+  @Setting(
+    'Traces',
+    oneOf(...samplers),
+    'Which traces are recorded. With parentbased, the traceparent header of a request decides, if it has one.',
+  )
+  readonly OTEL_TRACES_SAMPLER: (typeof samplers)[number] = 'parentbased_always_on';
+
+  @Setting('Traces', ratio, 'Share of the traces that the samplers with traceidratio record.')
+  readonly OTEL_TRACES_SAMPLER_ARG: number = 1;
 }
 
 /** A setting is missing or makes no sense; the message says which and what it should be. */

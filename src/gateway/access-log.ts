@@ -14,7 +14,7 @@ const clientClosedRequest = 499;
 const maxPath = 300;
 
 /** What is asked for every few seconds, and says nothing while all is well. */
-const isProbe = (route: string) => route.startsWith('/health/') || route === '/metrics';
+export const isProbe = (route: string) => route.startsWith('/health/') || route === '/metrics';
 
 /** A line of the log for one request. */
 export interface AccessLine {
