@@ -73,6 +73,14 @@ async function main(args: readonly string[]): Promise<void> {
     const excess = await excessivePower(databaseUrl);
     if (excess) warn(excess);
 
+    if (config.OTEL_EXPORTER_OTLP_ENDPOINT && process.env['OTEL_SDK_DISABLED'] !== 'true') {
+      const { startTracing } = await import('./tracing.js');
+      const tracing = startTracing(config, warn);
+      shutdown.add(
+        () => 'the export of spans',
+        () => tracing.stop(),
+      );
+    }
     // Loaded only now: everything above answers, and fails, faster without it.
     const { createApp } = await import('./bootstrap.js');
     const secret = await signingSecret(config, warn);

@@ -5,14 +5,26 @@ import {
   databaseUrl,
   email,
   flag,
+  httpUrl,
   networks,
   oneOf,
   origins,
+  ratio,
   signingKey,
   text,
   token,
   wholeNumber,
 } from './setting-value';
+
+/** By OpenTelemetry's names. */
+const samplers = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
 
 /** Everything that the environment can set. */
 export class Config {
@@ -163,6 +175,14 @@ export class Config {
   )
   readonly LOG_LEVEL: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
 
+  @Setting(
+    'Logs and metrics',
+    oneOf('all', 'problems', 'off'),
+    'Requests that get a line in the log; the problems are those that failed with a 5xx or took more than a second.',
+    { otherwise: 'problems, but all in production', example: 'all' },
+  )
+  readonly ACCESS_LOG?: 'all' | 'problems' | 'off';
+
   @Setting('Logs and metrics', flag, 'Prometheus metrics at /metrics.', {
     otherwise: 'true, but in production only with METRICS_TOKEN',
     example: 'true',
@@ -174,6 +194,29 @@ export class Config {
     secret: true,
   })
   readonly METRICS_TOKEN?: string;
+
+  @Setting('Traces', httpUrl, 'OpenTelemetry collector that spans are sent to, as JSON over HTTP.', {
+    details:
+      'The variables that OpenTelemetry has for exporters and batches count too, such as OTEL_EXPORTER_OTLP_HEADERS, ' +
+      'OTEL_EXPORTER_OTLP_TIMEOUT and OTEL_BSP_MAX_QUEUE_SIZE.',
+    otherwise: 'none, so nothing is recorded',
+    example: 'http://localhost:4318',
+    common: true,
+  })
+  readonly OTEL_EXPORTER_OTLP_ENDPOINT?: string;
+
+  @Setting('Traces', text(1, 255), 'Name of this service in traces.')
+  readonly OTEL_SERVICE_NAME: string = 'orderloom';
+
+  @Setting(
+    'Traces',
+    oneOf(...samplers),
+    'Which traces are recorded. With parentbased, the traceparent header of a request decides, if it has one.',
+  )
+  readonly OTEL_TRACES_SAMPLER: (typeof samplers)[number] = 'parentbased_always_on';
+
+  @Setting('Traces', ratio, 'Share of the traces that the samplers with traceidratio record.')
+  readonly OTEL_TRACES_SAMPLER_ARG: number = 1;
 }
 
 /** A setting is missing or makes no sense; the message says which and what it should be. */

@@ -67,6 +67,14 @@ export const token: SettingValue<string> = of('16 to 200 characters without spac
   /^\S{16,200}$/.test(value) ? value : undefined,
 );
 
+export const ratio: SettingValue<number> = of('a number from 0 to 1', (value) =>
+  /^[\d.]{1,20}$/.test(value) && Number(value) <= 1 ? Number(value) : undefined,
+);
+
+export const httpUrl: SettingValue<string> = of('a URL that begins with http:// or https://', (value) =>
+  /^https?:\/\/\S+$/.test(value) && URL.canParse(value) ? value : undefined,
+);
+
 export const databaseUrl: SettingValue<string> = {
   form: 'a URL such as postgres://user:password@host:port/database',
   read: (value) => {

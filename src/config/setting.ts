@@ -10,6 +10,7 @@ export const groups = [
   'Payments and shipping',
   'Retention',
   'Logs and metrics',
+  'Traces',
 ] as const;
 
 export type Group = (typeof groups)[number];

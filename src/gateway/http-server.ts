@@ -3,6 +3,7 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
+import { logAccess } from './access-log';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
 import { allowOrigins } from './cors';
@@ -57,6 +58,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   refuseTunnels(fastify);
   limitConnections(fastify, config.MAX_CONNECTIONS);
   openRequestContexts(fastify);
+  logAccess(fastify, config);
   await allowOrigins(fastify, config.CORS_ORIGINS ?? []);
   refuseAtClose(fastify);
   await secureHeaders(fastify);

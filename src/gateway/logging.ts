@@ -1,17 +1,19 @@
 import { Logger, type Params, PinoLogger } from 'nestjs-pino';
 import { PinoPretty as pretty } from 'pino-pretty';
 import { currentContext } from '../kernel/context';
+import { activeSpanContext } from '../kernel/tracing/tracing';
 
 const messageFormat = '{context}: {msg}';
 
-/** JSON lines or, for somebody who sits in front of it, readable ones. Requests are logged when they fail or take long: logging each would cost more than serving it. */
+/** Members that the readable form leaves out: the message says them too, or nobody misses them. */
+const ignore = 'context,traceId,trace_id,span_id,principal,method,route,path,status,durationMs,bytes';
+
+/** JSON lines or, for somebody who sits in front of it, readable ones. Requests have their lines from {@link logAccess}. */
 export function loggerOptions(level: string, readable: boolean): Params {
   return {
     pinoHttp: {
       level,
-      stream: readable
-        ? pretty({ sync: true, ignore: 'context,traceId', messageFormat, translateTime: 'HH:MM:ss' })
-        : undefined,
+      stream: readable ? pretty({ sync: true, ignore, messageFormat, translateTime: 'HH:MM:ss' }) : undefined,
       autoLogging: false,
       quietReqLogger: true,
       base: undefined,
@@ -19,7 +21,11 @@ export function loggerOptions(level: string, readable: boolean): Params {
       formatters: readable ? undefined : { level: (label) => ({ level: label }) },
       mixin: () => {
         const { correlationId, actor } = currentContext();
-        return actor === 'system' ? {} : { traceId: correlationId };
+        if (actor === 'system') return {};
+        // by the names that OpenTelemetry gives them, for tools that lead from a line to its trace
+        const span = activeSpanContext();
+        const trace = span && { trace_id: span.traceId, span_id: span.spanId };
+        return { traceId: correlationId, ...trace };
       },
     },
   };

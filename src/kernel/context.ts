@@ -21,6 +21,8 @@ export class ExecutionContext {
   request: string | undefined;
   /** The hash that the release before made of it, which its events may have. */
   formerRequest: string | undefined;
+  /** What it was called from, if that is traced: a `traceparent` of W3C Trace Context. Its trace is `correlationId`. */
+  traceparent: string | undefined;
 
   constructor(
     /** `user:<id>`, `api-key:<id>` or `system:<part>`; recorded with every event. */
@@ -87,6 +89,7 @@ class Repetition extends ExecutionContext {
     super(context.actor, context.seed, context.correlationId, context.causationId, context.mayHaveRun);
     this.request = context.request;
     this.formerRequest = context.formerRequest;
+    this.traceparent = context.traceparent;
   }
 
   override get hasCommitted(): boolean {

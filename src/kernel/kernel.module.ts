@@ -11,6 +11,7 @@ import { Sagas } from './sagas/sagas';
 import { DeadLetters } from './subscriptions/dead-letters';
 import { LogHistory } from './subscriptions/log-history';
 import type { RetryOptions } from './subscriptions/runner';
+import { TracedCommands } from './tracing/traced-commands';
 import { defaultRetry, NOTIFY, RETRY_OPTIONS, Subscriptions } from './subscriptions/subscriptions';
 
 export interface KernelOptions {
@@ -41,6 +42,7 @@ export class KernelModule {
         SagaInstancesProjection,
         SagaRunner,
         SagaTimers,
+        TracedCommands,
       ],
       exports: [CqrsModule, EventStore, PersonalData, LogHistory, Subscriptions, DeadLetters, Sagas, SagaInstances],
     };

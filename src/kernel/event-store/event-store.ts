@@ -6,6 +6,7 @@ import { type CommandName, currentContext } from '../context';
 import { Database } from '../database/database';
 import { isContention } from '../database/errors';
 import { newId } from '../ids';
+import { currentTraceparent, idsIn, type Span, traced } from '../tracing/tracing';
 import type { Announcement, AppendOptions } from './announcement';
 import { AggregateTypeError, ContentionError, LostCauseError, VersionMismatch } from './errors';
 import { type Aggregate, type DomainEvent, type EventMetadata, type StoredEvent, wireForm } from './event';
@@ -107,7 +108,17 @@ export class EventStore {
     events: readonly DomainEvent[],
     options: AppendOptions = {},
   ): Promise<AppendResult> {
-    const [append, wanted] = prepare({ aggregate, events, ...options });
+    const announcement = { aggregate, events, ...options };
+    return tracedAppend(announcement, async (span) => {
+      const outcome = await this.appendNow(announcement);
+      describeOutcome(span, outcome);
+      return outcome;
+    });
+  }
+
+  private async appendNow(announcement: Announcement): Promise<AppendResult> {
+    const { aggregate } = announcement;
+    const [append, wanted] = prepare(announcement);
     const outcome = (await formerOutcome(this.database.pool, wanted)) ?? (await this.groupCommit.append(append));
     if (outcome.status === 'orphan') throw lostCause(append);
     if (outcome.status === 'conflict') await assertType(this.database.pool, aggregate);
@@ -154,9 +165,13 @@ export class EventStore {
       const { result, announce } = await work(manager);
       // one call a command: a transaction may announce several for one aggregate
       for (const announcement of announce) {
-        const [append, wanted] = prepare(announcement);
         const db = queryable(manager);
-        const outcome = (await formerOutcome(db, wanted)) ?? (await appendAll(db, [append]))[0]!;
+        const { append, wanted, outcome } = await tracedAppend(announcement, async (span) => {
+          const [append, wanted] = prepare(announcement);
+          const outcome = (await formerOutcome(db, wanted)) ?? (await appendAll(db, [append]))[0]!;
+          describeOutcome(span, outcome);
+          return { append, wanted, outcome };
+        });
         this.groupCommit.outcomes[outcome.status]++;
         if (outcome.status === 'orphan') throw lostCause(append);
         if (outcome.status === 'duplicate') await earlierRun(db, wanted);
@@ -380,6 +395,27 @@ export class EventStore {
   }
 }
 
+function tracedAppend<T>(announcement: Announcement, work: (span?: Span) => Promise<T>): Promise<T> {
+  const { aggregate, events } = announcement;
+  const describe = () => ({
+    attributes: {
+      'orderloom.aggregate.type': aggregate.type,
+      'orderloom.aggregate.id': aggregate.id,
+      'orderloom.event.types': events.map(({ type }) => type),
+      ...idsIn(events[0] ?? {}),
+    },
+  });
+  return traced(`append ${aggregate.type}`, describe, work);
+}
+
+function describeOutcome(span: Span | undefined, { status, version, position }: AppendResult): void {
+  span?.setAttributes({
+    'orderloom.append.outcome': status,
+    'orderloom.aggregate.version': version,
+    'orderloom.event.position': position,
+  });
+}
+
 function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Announcement): [Append, Wanted] {
   if (events.length === 0) throw new Error(`Nothing to append to ${aggregate.type} ${aggregate.id}`);
   const context = currentContext();
@@ -393,6 +429,7 @@ function prepare({ aggregate, events, expectedVersion = 'any', commandId }: Anno
     // otherwise the types of its events say it
     command: commandId === undefined ? undefined : command.what,
     request: context.request,
+    traceparent: currentTraceparent(),
   } satisfies EventMetadata);
   const append: Append = {
     aggregate,

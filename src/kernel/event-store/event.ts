@@ -13,6 +13,8 @@ export interface EventMetadata {
   readonly command?: string;
   /** Hash of the client's request, if it can be repeated. */
   readonly request?: string;
+  /** The span that it comes from, if somebody traces (W3C Trace Context): what follows from it continues that trace. */
+  readonly traceparent?: string;
 }
 
 /** An event as it stands in the log. */

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { SpanContext } from '@opentelemetry/api';
 import type { Pool } from 'pg';
 import { isConnectionError, isContention } from '../database/errors';
 import { isInfrastructure } from '../fault';
+import { activeSpanContext, isSampled, traced } from '../tracing/tracing';
 import { appendConnections } from '../database/database';
 import { OverloadError } from './errors';
 import type { Aggregate, ExpectedVersion } from './event';
@@ -35,6 +37,8 @@ export interface AppendOutcome {
 interface Waiting {
   readonly append: Append;
   readonly bytes: number;
+  /** The span of whoever waits. */
+  readonly cause: SpanContext | undefined;
   resolve(outcome: AppendOutcome): void;
   reject(error: unknown): void;
 }
@@ -128,7 +132,7 @@ export class GroupCommit {
       return Promise.reject(new OverloadError('The event log has more waiting than it can take. Try again shortly.'));
     }
     return new Promise((resolve, reject) => {
-      this.queue.push({ append, bytes, resolve, reject });
+      this.queue.push({ append, bytes, cause: activeSpanContext(), resolve, reject });
       this.queuedBytes += bytes;
       this.dispatchSoon();
     });
@@ -204,8 +208,12 @@ export class GroupCommit {
   private async send(batch: Waiting[]): Promise<void> {
     let outcomes: AppendOutcome[];
     const began = performance.now();
+    const describe = () => ({
+      causes: batch.flatMap(({ cause }) => (cause && isSampled(cause) ? [cause] : [])),
+      attributes: { 'orderloom.commit.commands': batch.length },
+    });
     try {
-      outcomes = await this.write(batch.map((waiting) => waiting.append));
+      outcomes = await traced('commit', describe, () => this.write(batch.map((waiting) => waiting.append)));
     } catch (error) {
       // A lost or full server, or a log that stayed locked, says nothing against any of them.
       if (batch.length === 1 || isInfrastructure(error)) {

@@ -13,6 +13,7 @@ import {
   type IRetryContext,
 } from 'cockatiel';
 import { Bulkhead } from './bulkhead';
+import { SpanKind, traced } from '../tracing/tracing';
 import { tell } from './call-events';
 import { CallTimeout } from './call-timeout';
 import {
@@ -50,7 +51,8 @@ export type CallPolicy = IPolicy<IRetryContext>;
 /**
  * One named policy for each target outside of this process, composed as `retry(breaker(bulkhead(timeout(call))))`:
  * each attempt passes the breaker, so that it counts attempts and a retry that meets it open ends there. A fallback
- * goes around it: `wrap(fallback(handleAll, value), resilience.policy(name))`.
+ * goes around it: `wrap(fallback(handleAll, value), resilience.policy(name))`. Within a call, `currentTraceparent()` is the
+ * header for the other side.
  */
 @Injectable()
 export class Resilience {
@@ -81,12 +83,12 @@ export class Resilience {
       shouldCount: (error) => !isBulkheadRejectedError(error) && wanted.shouldCount(error),
     });
     breaker.onStateChange((change) => this.announce(change));
-    const policy: CallPolicy = wrap(
-      retrying(name, wanted),
+    const attempt = wrap(
       breaker,
       new Bulkhead(name, wanted.maxConcurrent, wanted.maxQueued),
       new CallTimeout(name, wanted.timeoutMs),
     );
+    const policy = tracedAttempts(name, retrying(name, wanted), attempt);
     this.targets.set(name, { options: wanted, policy, breaker });
     return policy;
   }
@@ -139,6 +141,25 @@ function complete(options: PolicyOptions) {
 }
 
 const everything = () => true;
+
+/** As cockatiel's `wrap(retries, attempt)`, with a span for each attempt, also for one that the breaker refuses. */
+function tracedAttempts(name: string, retries: CallPolicy, attempt: IPolicy): CallPolicy {
+  const { onSuccess, onFailure } = retries;
+  return {
+    _altReturn: undefined as never,
+    onSuccess,
+    onFailure,
+    execute: (call, signal) =>
+      retries.execute((context) => {
+        const attributes = { 'orderloom.target': name, 'orderloom.attempt': context.attempt + 1 };
+        return traced(
+          `call ${name}`,
+          () => ({ kind: SpanKind.CLIENT, attributes }),
+          () => attempt.execute((inner) => call({ ...context, ...inner }), context.signal),
+        );
+      }, signal),
+  };
+}
 
 function retrying(name: string, { retries, backoffMs, shouldRetry }: Complete) {
   if (!Number.isInteger(retries) || retries < 0 || !(backoffMs >= 0))

@@ -115,6 +115,9 @@ export interface DueSaga {
   /** For how long it has been due, and how long ago the timer was set, by the database's clock. */
   readonly lateMs: number;
   readonly setMs: number;
+  /** Of the same event. */
+  readonly correlationId: string;
+  readonly traceparent: string | null;
 }
 
 const columns = `id, definition, definition_version as "definitionVersion", subject, status, step, attempt, error,
@@ -216,7 +219,8 @@ export class SagaInstances {
       name: 'sagas.due',
       text: `select i.id, i.version,
                (extract(epoch from clock_timestamp() - i.due_at) * 1000)::float8 as "lateMs",
-               (extract(epoch from clock_timestamp() - e.recorded_at) * 1000)::float8 as "setMs"
+               (extract(epoch from clock_timestamp() - e.recorded_at) * 1000)::float8 as "setMs",
+               e.metadata ->> 'correlationId' as "correlationId", e.metadata ->> 'traceparent' as traceparent
              from sagas.instances i
              join event_store.events e on e.aggregate_id = i.id and e.version = i.version
              where i.due_at <= clock_timestamp()

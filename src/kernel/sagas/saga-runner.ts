@@ -13,13 +13,14 @@ import { DomainError } from '../domain-error';
 import { VersionMismatch } from '../event-store/errors';
 import { EventType } from '../event-store/event-type';
 import { isInfrastructure, messageOf } from '../fault';
-import { idOf } from '../ids';
+import { idOf, newId } from '../ids';
 import { retryAfterMs } from '../resilience/retry-after';
 import { describeThrown, readable } from '../storable';
 import { Reaction } from '../subscriptions/reaction';
 import type { RetryOptions } from '../subscriptions/runner';
 import { RETRY_OPTIONS } from '../subscriptions/subscriptions';
 import { within } from '../time-limit';
+import { traced } from '../tracing/tracing';
 import type { NamedStep } from './saga';
 import { failureOf } from './saga-failure';
 import { type DueSaga, SagaInstances } from './saga-instances';
@@ -101,8 +102,10 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const key = `${id}/${step}`;
     let output: unknown;
     try {
-      output = await this.send(key, { timeoutMs: definition.timeoutMs, isRetry: attempt > 1 }, () =>
-        definition.execute(state.data as never, { key, outputs: state.outputs }),
+      output = await tracedStep('saga step', id, state, () =>
+        this.send(key, { timeoutMs: definition.timeoutMs, isRetry: attempt > 1 }, () =>
+          definition.execute(state.data as never, { key, outputs: state.outputs }),
+        ),
       );
     } catch (thrown) {
       const error = readable(thrown);
@@ -131,8 +134,10 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const key = `${id}/${step}`;
     const undoKey = `${key}/undo`;
     try {
-      await this.send(undoKey, { timeoutMs: definition.timeoutMs, isRetry: attempt > 1 }, () =>
-        definition.compensate?.(state.data as never, { key, outputs: state.outputs }),
+      await tracedStep('saga compensation', id, state, () =>
+        this.send(undoKey, { timeoutMs: definition.timeoutMs, isRetry: attempt > 1 }, () =>
+          definition.compensate?.(state.data as never, { key, outputs: state.outputs }),
+        ),
       );
     } catch (thrown) {
       const error = readable(thrown);
@@ -189,8 +194,9 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     { timeoutMs, isRetry }: { timeoutMs: number; isRetry: boolean },
     make: () => Command<unknown> | undefined,
   ): Promise<unknown> {
-    const { actor, correlationId, causationId, mayHaveRun } = currentContext();
+    const { actor, correlationId, causationId, mayHaveRun, traceparent } = currentContext();
     const context = new ExecutionContext(actor, idOf(key), correlationId, causationId, mayHaveRun || isRetry);
+    context.traceparent = traceparent;
     const command = make();
     if (!command) return undefined;
     // Sooner than the delivery of the event, so that it is a try of this step that ends and not a dead letter.
@@ -209,6 +215,20 @@ export class SagaRunner implements IEventHandler<StepStarted | CompensationStart
     const { rows } = await this.database.pool.query<{ at: Date }>('select clock_timestamp() as at');
     return { at: rows[0]!.at.toISOString() };
   }
+}
+
+function tracedStep<T>(what: string, id: string, state: Running | Compensating, work: () => Promise<T>): Promise<T> {
+  const { step, attempt } = state.current;
+  const describe = () => ({
+    attributes: {
+      'orderloom.saga': state.saga,
+      'orderloom.saga.id': id,
+      'orderloom.saga.subject': state.subject,
+      'orderloom.saga.step': step,
+      'orderloom.attempt': attempt,
+    },
+  });
+  return traced(`${what} ${state.saga} ${step}`, describe, work);
 }
 
 /** Wakes sagas whose next try or deadline has come. */
@@ -272,7 +292,14 @@ export class SagaTimers implements OnApplicationBootstrap, BeforeApplicationShut
     }
   }
 
-  private async wake({ id, version, lateMs, setMs }: DueSaga, now: number): Promise<void> {
+  private wake(saga: DueSaga, now: number): Promise<void> {
+    // it goes on with what set the timer
+    const context = new ExecutionContext('system', newId(), saga.correlationId);
+    context.traceparent = saga.traceparent ?? undefined;
+    return runInContext(context, () => this.wakeNow(saga, now));
+  }
+
+  private async wakeNow({ id, version, lateMs, setMs }: DueSaga, now: number): Promise<void> {
     // With the database or this process away in between, the answer that is waited for may have been unable to come.
     const late = lateMs > gapMs || setMs > now - this.watchingSince;
     try {

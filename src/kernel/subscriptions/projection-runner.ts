@@ -4,6 +4,7 @@ import type { StoredEvent } from '../event-store/event';
 import type { LogPosition } from '../event-store/event-store';
 import { faultOf, messageOf } from '../fault';
 import { within } from '../time-limit';
+import { causesOf, SpanKind, traced } from '../tracing/tracing';
 import type { OpenLetter } from './dead-letter-box';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
@@ -91,7 +92,17 @@ export class ProjectionRunner extends Runner {
         continue;
       }
       try {
-        await this.apply(lease, relevant, saved, last);
+        const describe = () => ({
+          kind: SpanKind.CONSUMER,
+          causes: causesOf(relevant),
+          attributes: {
+            'orderloom.subscription': this.name,
+            'orderloom.attempt': attempt + 1,
+            'orderloom.batch.events': relevant.length,
+            'orderloom.event.position': last,
+          },
+        });
+        await traced(`project ${this.name}`, describe, () => this.apply(lease, relevant, saved, last));
         saved = last;
         this.advance(last);
         this.tally(relevant.length);

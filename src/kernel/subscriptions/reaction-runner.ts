@@ -5,6 +5,7 @@ import { faultOf, messageOf } from '../fault';
 import { deriveId } from '../ids';
 import { RepeatedWarning } from '../repeated-warning';
 import { within } from '../time-limit';
+import { idsIn, SpanKind, traced } from '../tracing/tracing';
 import type { OpenLetter } from './dead-letter-box';
 import { Fenced, assertLease, moveCheckpoint } from './fencing';
 import type { Lease } from './leases';
@@ -110,7 +111,7 @@ export class ReactionRunner extends Runner {
   }
 
   protected async redeliver(lease: Lease, event: StoredEvent, letter: OpenLetter): Promise<void> {
-    await this.deliver(event);
+    await this.deliver(event, 1);
     await this.deps.database.relaxedTransaction(async (client) => {
       await assertLease(client, lease);
       await this.letters.replayed(client, letter);
@@ -128,7 +129,7 @@ export class ReactionRunner extends Runner {
     for (let attempt = 1, tries = 1; !signal.aborted; tries++) {
       try {
         if (this.letters.parked.has(partition)) await this.bury(lease, event, partition);
-        else await this.deliver(event);
+        else await this.deliver(event, tries);
         this.waits.end([event]);
         return true;
       } catch (error) {
@@ -167,7 +168,7 @@ export class ReactionRunner extends Runner {
     return fault === 'permanent' || attempt >= attempts;
   }
 
-  private async deliver(event: StoredEvent): Promise<void> {
+  private async deliver(event: StoredEvent, attempt: number): Promise<void> {
     const eventClass = this.metadata.events.get(event.eventType)!;
     const message = Object.assign(Object.create(eventClass.prototype as object) as object, event.payload);
     const context = new ExecutionContext(
@@ -177,9 +178,26 @@ export class ReactionRunner extends Runner {
       event.id,
       event.position <= this.headAtClaim,
     );
+    context.traceparent = event.metadata.traceparent;
     const what = `${this.name} with ${event.eventType} at ${event.position}`;
-    await within(this.deps.retry.deliveryMs, what, () =>
-      runInContext(context, async () => this.handler.handle(message)),
+    const describe = () => ({
+      kind: SpanKind.CONSUMER,
+      isEntry: true,
+      attributes: {
+        'orderloom.subscription': this.name,
+        'orderloom.attempt': attempt,
+        'orderloom.event.type': event.eventType,
+        'orderloom.event.id': event.id,
+        'orderloom.event.position': event.position,
+        'orderloom.aggregate.type': event.aggregateType,
+        'orderloom.aggregate.id': event.aggregateId,
+        ...idsIn(event.payload),
+      },
+    });
+    await runInContext(context, () =>
+      traced(`deliver ${event.eventType} to ${this.name}`, describe, () =>
+        within(this.deps.retry.deliveryMs, what, async () => this.handler.handle(message)),
+      ),
     );
   }
 
