@@ -3,6 +3,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE, DiscoveryModule } from '@nestjs/core';
 import { JwtModule } from '@nestjs/jwt';
 import { ACCESS_TOKEN_OPTIONS, type AccessTokenOptions } from './authentication/access-token-options';
+import { ApiKeyVerifier } from './authentication/api-keys';
 import { AccessTokens } from './authentication/access-tokens';
 import { AuthController } from './authentication/auth.controller';
 import { AuthenticationGuard } from './authentication/authentication.guard';
@@ -34,6 +35,7 @@ export class GatewayModule {
       providers: [
         AppLogger,
         AccessTokens,
+        ApiKeyVerifier,
         VoidTokens,
         DeclaredAccess,
         IdempotencyKeys,

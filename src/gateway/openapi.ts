@@ -19,6 +19,10 @@ export function openApi(app: INestApplication): OpenAPIObject {
     .setDescription(description)
     .setVersion('1')
     .addOAuth2({ type: 'oauth2', flows: { password: { tokenUrl: '/v1/auth/token', scopes: {} } } }, 'password')
+    .addApiKey(
+      { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'Of `POST /v1/api-keys`, within its scopes.' },
+      'apiKey',
+    )
     .addTag('orders', 'From draft to delivery')
     .addTag('products', 'Catalogue and stock')
     .addTag('payments', 'Money taken and given back')
@@ -48,7 +52,7 @@ export function openApi(app: INestApplication): OpenAPIObject {
 function describeAccess(operation: OperationObject): void {
   const { role, scope, own } = accessOf(operation);
   if (role === 'anyone') return;
-  operation.security = [{ password: [] }];
+  operation.security = scope ? [{ password: [] }, { apiKey: [] }] : [{ password: [] }];
   const who = role === 'customer' ? `whoever is signed in${own ? ', for what is their own' : ''}` : role;
   const limited = scope ? `An API key needs the scope \`${scope}\`.` : 'Not for API keys.';
   operation.description = [operation.description, `For ${who}. ${limited}`].filter(Boolean).join('\n\n');

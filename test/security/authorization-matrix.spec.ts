@@ -5,6 +5,7 @@ import { Controller, Get, Module } from '@nestjs/common';
 import { DiscoveryModule, NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { DeclaredAccess } from '../../src/gateway/authentication/declared-access';
+import { scopes } from '../../src/kernel/http/scopes';
 import { account, idOf, order, sessionFor } from '../journeys/shop';
 import { type Answer, Api } from '../support/api';
 import { startApp, tokenSecret, type TestApp } from '../support/app';
@@ -13,7 +14,7 @@ import { builtOpenApi } from './open-api';
 import { type Operation, operationsOf } from './operations';
 
 /** Who the matrix has a column for, and makes one anew where an operation would end the last one. */
-type Who = 'anonymous' | 'expired' | 'deactivated' | 'owner' | 'stranger' | 'staff' | 'admin';
+type Who = 'anonymous' | 'expired' | 'deactivated' | 'owner' | 'stranger' | 'staff' | 'admin' | 'key' | 'narrow key';
 
 /** What the guard may say: anything else is said by the operation itself, to somebody who may call it. */
 const refusals = ['unauthenticated', 'forbidden', 'scope-missing', 'sign-in-required'];
@@ -29,6 +30,7 @@ describe('the authorization matrix', () => {
     shop = await startApp();
     operations = operationsOf(await builtOpenApi());
     const owner = await account(shop);
+    const admin = await account(shop, ['admin']);
     signedIn = {
       anonymous: new Api(shop.url),
       expired: new Api(shop.url, expired(owner.token!)),
@@ -36,12 +38,16 @@ describe('the authorization matrix', () => {
       owner,
       stranger: await account(shop),
       staff: await account(shop, ['staff']),
-      admin: await account(shop, ['admin']),
+      admin,
+      key: await keyOf(admin, Object.keys(scopes)),
+      'narrow key': await keyOf(admin, ['shipments:read']),
     };
     const draft = (await order(owner, { submit: false })).body;
+    const key = await owner.post('/v1/api-keys', { name: 'key', scopes: ['orders:read'] });
     owned = {
       '/v1/orders/{id}': { id: draft['id'], lineId: draft['lines'][0].lineId },
       '/v1/users/me/sessions/{id}': { id: await sessionFor(shop, owner) },
+      '/v1/api-keys/{id}': { id: key.body['id'] as string },
     };
   });
   afterAll(() => shop.close());
@@ -50,6 +56,11 @@ describe('the authorization matrix', () => {
     const api = await account(shop);
     await shop.admin.post(`/v1/users/${await idOf(api)}/deactivate`);
     return api;
+  }
+
+  async function keyOf(api: Api, allowed: string[]): Promise<Api> {
+    const { body } = await api.post('/v1/api-keys', { name: 'matrix', scopes: allowed });
+    return new Api(shop.url, body['key'] as string);
   }
 
   /** The same token, signed by us, an hour after its end. */
@@ -88,8 +99,12 @@ describe('the authorization matrix', () => {
     return refusals.includes(body['code'] as string) ? `${status} ${body['code']}` : 'may';
   }
 
-  function expected(who: Who, { access: { role } }: Operation): string {
+  function expected(who: Who, { access: { role, scope } }: Operation): string {
     if (role === 'anyone') return 'may';
+    if (who === 'key' || who === 'narrow key') {
+      if (!scope) return '403 sign-in-required';
+      return who === 'key' || scope === 'shipments:read' ? 'may' : '403 scope-missing';
+    }
     if (['anonymous', 'expired', 'deactivated'].includes(who)) return '401 unauthenticated';
     const reach = { customer: ['owner', 'stranger', 'staff', 'admin'], staff: ['staff', 'admin'], admin: ['admin'] };
     return reach[role].includes(who) ? 'may' : '403 forbidden';
@@ -100,7 +115,7 @@ describe('the authorization matrix', () => {
     expect(operations.filter(({ access }) => access === undefined)).toEqual([]);
   });
 
-  it.each<Who>(['anonymous', 'expired', 'deactivated', 'owner', 'stranger', 'staff', 'admin'])(
+  it.each<Who>(['anonymous', 'expired', 'deactivated', 'owner', 'stranger', 'staff', 'admin', 'key', 'narrow key'])(
     'holds for %s at every operation',
     async (who) => {
       const differing: object[] = [];

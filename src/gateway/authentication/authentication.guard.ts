@@ -5,6 +5,7 @@ import { currentContext } from '../../kernel/context';
 import { type Access, ACCESS, hasRole } from '../../kernel/http/access';
 import type { AuthenticatedRequest, Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
+import { apiKeyOf, ApiKeyVerifier } from './api-keys';
 import { AccessTokens } from './access-tokens';
 import { bearerOf } from './bearer';
 
@@ -14,6 +15,7 @@ export class AuthenticationGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly tokens: AccessTokens,
+    private readonly apiKeys: ApiKeyVerifier,
   ) {}
 
   async canActivate(execution: ExecutionContext): Promise<boolean> {
@@ -29,6 +31,14 @@ export class AuthenticationGuard implements CanActivate {
 
   /** @throws ProblemError 401 */
   private async authenticate(request: FastifyRequest): Promise<Principal> {
+    const key = apiKeyOf(request.headers);
+    if (key !== undefined) {
+      const principal = await this.apiKeys.verify(key, request.ip);
+      if (principal !== 'invalid') return principal;
+      throw unauthenticated(
+        'The API key is unknown, mistyped, has expired or has ended: create one with POST /v1/api-keys.',
+      );
+    }
     const token = bearerOf(request.headers.authorization);
     const principal = token === undefined ? undefined : await this.tokens.verify(token);
     if (principal === undefined) {

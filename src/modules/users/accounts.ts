@@ -11,6 +11,7 @@ import type { Role } from '../../kernel/http/principal';
 import { canonicalText } from '../../kernel/http/text';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
+import { ApiKeys } from './api-keys';
 import { tokenVoidingEvents } from './contracts/get-void-tokens';
 import { Sessions } from './sessions';
 import { User } from './user.entity';
@@ -48,6 +49,7 @@ export class Accounts {
     private readonly events: EventStore,
     private readonly personalData: PersonalData,
     private readonly sessions: Sessions,
+    private readonly apiKeys: ApiKeys,
   ) {}
 
   find(id: string): Promise<User | null> {
@@ -135,6 +137,7 @@ export class Accounts {
       assertOtherAdmin(user, otherAdmins);
       user.status = 'deactivated';
       await this.sessions.endWith(id, manager);
+      await this.apiKeys.endWith(id, manager);
       return [{ type: 'user.deactivated', userId: id }];
     });
   }
@@ -150,14 +153,15 @@ export class Accounts {
       await manager.update(User, id, { passwordHash: null });
       Object.assign(user, { email: null, name: erased, roles: ['customer'], status: 'erased' });
       await this.sessions.erase(id, manager);
+      await this.apiKeys.erase(id, manager);
       await this.personalData.erase(id, manager);
       return [{ type: 'user.erased', userId: id }];
     });
   }
 
   /**
-   * Sets a new password, after `condition` has held in the same transaction. Ends all sessions, except the one that is
-   * named.
+   * Sets a new password, after `condition` has held in the same transaction. Ends all API keys, and all sessions except
+   * the one that is named.
    */
   async setPassword(
     id: string,
@@ -170,6 +174,7 @@ export class Accounts {
       await condition(manager);
       await manager.update(User, id, { passwordHash });
       await this.sessions.endWith(id, manager, exceptSession);
+      await this.apiKeys.endWith(id, manager);
       return [{ type: 'user.password-changed', userId: id }];
     });
   }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import * as ipaddr from 'ipaddr.js';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 import { Config } from '../../config/config';
 import { Database } from '../../kernel/database/database';
+import { addressKey } from '../../kernel/http/client-address';
 import { ProblemError } from '../../kernel/http/problem';
 import { canonicalText } from '../../kernel/http/text';
 
@@ -97,13 +97,4 @@ async function consumeOne(limiter: RateLimiterPostgres, key: string, message: st
 /** Hashed, since what is typed as an e-mail address is personal, or is a password. */
 function accountKey(email: string): string {
   return createHash('sha256').update(canonicalText(email).toLowerCase()).digest('base64url');
-}
-
-/** An IPv4 address, or the /64 network of an IPv6 address: a household or a server has as many addresses as it likes. */
-function addressKey(address: string): string {
-  if (!ipaddr.isValid(address)) return 'unknown';
-  const parsed = ipaddr.process(address);
-  return parsed instanceof ipaddr.IPv6
-    ? Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
-    : parsed.toString();
 }

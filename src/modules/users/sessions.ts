@@ -1,5 +1,5 @@
 import { hkdfSync, randomBytes } from 'node:crypto';
-import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import * as ipaddr from 'ipaddr.js';
 import type { EntityManager } from 'typeorm';
 import { Config } from '../../config/config';
@@ -37,7 +37,6 @@ export const sessionOrder = new ListOrder(
 
 /** Within this time, a used refresh token is answered again: its answer was lost, or another tab used it as well. */
 const repeatSeconds = 30;
-const sweepMs = 600_000;
 const open = 'ended_at is null and expires_at > clock_timestamp()';
 const tokens = new SecretTokens('ol_refresh_');
 
@@ -58,9 +57,8 @@ interface Found {
  * hold for all replicas. Every end is an event, by which all of them learn that the session's access tokens are void.
  */
 @Injectable()
-export class Sessions implements OnApplicationBootstrap, OnApplicationShutdown {
+export class Sessions {
   private readonly logger = new Logger('Sessions');
-  private sweeping: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly database: Database,
@@ -168,14 +166,6 @@ export class Sessions implements OnApplicationBootstrap, OnApplicationShutdown {
     return rows.length > 0;
   }
 
-  onApplicationBootstrap(): void {
-    this.sweeping = setInterval(() => void this.sweep(), sweepMs).unref();
-  }
-
-  onApplicationShutdown(): void {
-    clearInterval(this.sweeping);
-  }
-
   private exchange(token: string, client: Client): Promise<OpenedSession | 'invalid' | 'reused'> {
     const [hash, salt] = [hashOf(token), randomBytes(32)];
     return this.events.transaction<OpenedSession | 'invalid' | 'reused'>(async (manager) => {
@@ -230,21 +220,6 @@ export class Sessions implements OnApplicationBootstrap, OnApplicationShutdown {
       const announce = await end(manager, reason, condition, values);
       return { result: announce.length, announce };
     });
-  }
-
-  /** Ended ones are kept for longer than any access token lasts. In small batches: one giant DELETE would hold up writers. */
-  private async sweep(): Promise<void> {
-    try {
-      for (let deleted = 1; deleted > 0;) {
-        const result = await this.database.relaxed.query(
-          `delete from users.sessions where id in (
-             select id from users.sessions where coalesce(ended_at, expires_at) < now() - interval '3 days' limit 1000)`,
-        );
-        deleted = result.rowCount ?? 0;
-      }
-    } catch (error) {
-      this.logger.warn(`Cannot remove old sessions, trying again later: ${(error as Error).message}`);
-    }
   }
 }
 

@@ -5,13 +5,17 @@ import { Config, ConfigError } from '../../config/config';
 import { DomainError } from '../../kernel/domain-error';
 import { erased } from '../../kernel/personal-data/sealed';
 import { Accounts } from './accounts';
+import { ApiKeysController } from './api-keys.controller';
+import { ApiKeys } from './api-keys';
 import { AttemptLimits } from './attempt-limits';
 import { GetUser } from './contracts/get-user';
 import { GetVoidTokens, IsTokenVoid } from './contracts/get-void-tokens';
 import { RegisterUser } from './contracts/register-user';
 import { RequestPasswordReset, ResetAdministrator, SetPasswordByCode } from './contracts/reset-password';
 import { EndSession, OpenSession, RefreshSession } from './contracts/sessions';
+import { VerifyApiKey } from './contracts/verify-api-key';
 import { VerifyCredentials } from './contracts/verify-credentials';
+import { EndedCredentials } from './ended-credentials';
 import { LogMailer, Mailer } from './mailer';
 import { OneTimeCodes } from './one-time-codes';
 import { Passwords, randomPassword } from './passwords';
@@ -38,12 +42,14 @@ class GetVoidTokensHandler implements IQueryHandler<GetVoidTokens> {
   constructor(
     private readonly accounts: Accounts,
     private readonly sessions: Sessions,
+    private readonly apiKeys: ApiKeys,
   ) {}
 
   async execute({ seconds }: GetVoidTokens) {
     const users = await this.accounts.withVoidTokens(seconds);
     const accounts = users.map(({ id, tokensVoidBelow }) => ({ userId: id, belowVersion: tokensVoidBelow }));
-    return { accounts, credentials: await this.sessions.endedWithin(seconds) };
+    const ended = await Promise.all([this.sessions.endedWithin(seconds), this.apiKeys.endedWithin(seconds)]);
+    return { accounts, credentials: ended.flat() };
   }
 }
 
@@ -52,12 +58,14 @@ class IsTokenVoidHandler implements IQueryHandler<IsTokenVoid> {
   constructor(
     private readonly accounts: Accounts,
     private readonly sessions: Sessions,
+    private readonly apiKeys: ApiKeys,
   ) {}
 
   async execute({ userId, version, credentialId }: IsTokenVoid) {
     const user = await this.accounts.find(userId);
     if (user && version < user.tokensVoidBelow) return true;
-    return credentialId !== undefined && !(await this.sessions.isOpen(credentialId));
+    if (credentialId === undefined) return false;
+    return !(await this.sessions.isOpen(credentialId)) && !(await this.apiKeys.isOpen(credentialId));
   }
 }
 
@@ -113,6 +121,15 @@ class EndSessionHandler implements ICommandHandler<EndSession> {
   }
 }
 
+@QueryHandler(VerifyApiKey)
+class VerifyApiKeyHandler implements IQueryHandler<VerifyApiKey> {
+  constructor(private readonly apiKeys: ApiKeys) {}
+
+  execute({ key }: VerifyApiKey) {
+    return this.apiKeys.verify(key);
+  }
+}
+
 @CommandHandler(RequestPasswordReset)
 class RequestPasswordResetHandler implements ICommandHandler<RequestPasswordReset> {
   constructor(private readonly signIn: SignIn) {}
@@ -150,10 +167,12 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
 /** Who may sign in, and as what. */
 @Module({
   imports: [TypeOrmModule.forFeature([User])],
-  controllers: [SessionsController, UsersController],
+  controllers: [ApiKeysController, SessionsController, UsersController],
   providers: [
     Accounts,
+    ApiKeys,
     AttemptLimits,
+    EndedCredentials,
     OneTimeCodes,
     Passwords,
     Sessions,
@@ -169,6 +188,7 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
     RequestPasswordResetHandler,
     ResetAdministratorHandler,
     SetPasswordByCodeHandler,
+    VerifyApiKeyHandler,
     VerifyCredentialsHandler,
   ],
 })
