@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { json } from 'node:stream/consumers';
 import { ApiClient, Refusal } from '../../src/tools/import/api-client';
 
 type Step = (response: ServerResponse, request: IncomingMessage) => void;
@@ -9,15 +10,29 @@ const answer =
   (status: number, body: unknown, headers: Record<string, string> = {}): Step =>
   (response) =>
     response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
+/** All refresh tokens are refused; as a step, it refuses the access token. */
+const endSessions: Step = answer(401, { code: 'unauthenticated' });
 const hangUp: Step = (_response, request) => request.socket.destroy();
 
-/** A server that does what it is told, request by request; tokens it gives always. */
+/** A server that does what it is told, request by request; tokens it gives always, and refreshes the newest. */
 async function serverThat(...steps: Step[]) {
+  const sessionsEnded = steps.includes(endSessions);
   const seen: { path: string; key: unknown; authorization: unknown }[] = [];
   let tokens = 0;
+  const signIns: string[] = [];
+  const issue: Step = (response, request) => {
+    signIns.push(request.url!);
+    tokens += 1;
+    answer(200, { access_token: `token-${tokens}`, refresh_token: `refresh-${tokens}` })(response, request);
+  };
+  const refresh = async (response: ServerResponse, request: IncomingMessage) => {
+    const { refresh_token } = (await json(request)) as { refresh_token: string };
+    if (refresh_token === `refresh-${tokens}` && !sessionsEnded) return issue(response, request);
+    return answer(401, { code: 'refresh-token-invalid' })(response, request);
+  };
   const server = createServer((request, response) => {
-    if (request.url === '/v1/auth/token')
-      return answer(200, { access_token: `token-${(tokens += 1)}` })(response, request);
+    if (request.url === '/v1/auth/token') return issue(response, request);
+    if (request.url === '/v1/auth/refresh') return void refresh(response, request);
     const { authorization, 'idempotency-key': key } = request.headers;
     seen.push({ path: request.url!, key, authorization });
     return (steps.shift() ?? answer(500, { detail: 'not expected' }))(response, request);
@@ -29,7 +44,7 @@ async function serverThat(...steps: Step[]) {
     server.closeAllConnections();
     server.close();
   };
-  return { url, seen, close };
+  return { url, seen, signIns, close };
 }
 
 describe('the client of the import', () => {
@@ -48,7 +63,7 @@ describe('the client of the import', () => {
       signal: stop.signal,
       onWaiting: (why) => notes.push(why),
     });
-    return { api, notes, stop, seen: server.seen };
+    return { api, notes, stop, seen: server.seen, signIns: server.signIns };
   }
 
   it('sends a request whose connection broke again, with the same key, and says so', async () => {
@@ -71,10 +86,20 @@ describe('the client of the import', () => {
     expect(seen).toHaveLength(3);
   });
 
-  it('gets a new token when the old one has expired', async () => {
-    const { api, seen } = await client(answer(401, { code: 'unauthenticated' }), answer(200, { id: '1' }));
+  it('refreshes its token when that has expired, once for all requests', async () => {
+    const expired = answer(401, { code: 'unauthenticated' });
+    const good = answer(200, { id: '1' });
+    const { api, seen, signIns } = await client(expired, expired, good, good, expired, good);
+    expect(await Promise.all([api.get('/v1/things/1'), api.get('/v1/things/2')])).toEqual([{ id: '1' }, { id: '1' }]);
+    expect(await api.get('/v1/things/3')).toEqual({ id: '1' });
+    expect(signIns).toEqual(['/v1/auth/token', '/v1/auth/refresh', '/v1/auth/refresh']);
+    expect(seen.at(-1)).toMatchObject({ authorization: 'Bearer token-3' });
+  });
+
+  it('signs in again when its session has ended', async () => {
+    const { api, signIns } = await client(endSessions, answer(200, { id: '1' }));
     expect(await api.get('/v1/things/1')).toEqual({ id: '1' });
-    expect(seen.map(({ authorization }) => authorization)).toEqual(['Bearer token-1', 'Bearer token-2']);
+    expect(signIns).toEqual(['/v1/auth/token', '/v1/auth/token']);
   });
 
   it('does not repeat what was refused, and tells why', async () => {

@@ -45,6 +45,12 @@ interface Trouble {
   readonly retryAfterMs?: number;
 }
 
+interface Tokens {
+  readonly access: string;
+  /** Gets the next ones without the password. */
+  readonly refresh?: string;
+}
+
 /** Longer than the longest wait that is asked for (`Prefer: wait`). */
 const requestTimeoutMs = 30_000;
 const busy = new Set([429, 502, 503, 504]);
@@ -59,17 +65,12 @@ const inProgressPatienceMs = 60_000;
  */
 export class ApiClient {
   private readonly url: string;
-  private token: Promise<string> | undefined;
+  private tokens: Promise<Tokens> | undefined;
   private reached = false;
   private waiting = 0;
 
   constructor(private readonly options: ApiClientOptions) {
     this.url = options.url.replace(/\/+$/, '');
-  }
-
-  /** @throws ImportError when nobody answers, the answer makes no sense, or the password is wrong */
-  private async signIn(): Promise<void> {
-    await (this.token ??= this.fetchToken());
   }
 
   /** @throws Refusal, ImportError */
@@ -96,43 +97,55 @@ export class ApiClient {
   }
 
   private async send<T>(request: Request): Promise<Answer<T>> {
-    await this.signIn();
-    const used = this.token!;
+    const used = (this.tokens ??= this.signIn());
+    const tokens = await used;
     try {
-      return await this.persist<T>({
-        ...request,
-        headers: { ...request.headers, Authorization: `Bearer ${await used}` },
-      });
+      return await this.persist<T>(authorized(request, tokens));
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 401) throw error;
       // it has expired; whoever notices first gets the next one for all
-      if (this.token === used) this.token = undefined;
-      await this.signIn();
-      return this.persist<T>({
-        ...request,
-        headers: { ...request.headers, Authorization: `Bearer ${await this.token!}` },
-      });
+      if (this.tokens === used) this.tokens = this.renew(tokens);
+      return this.persist<T>(authorized(request, await this.tokens));
     }
   }
 
-  private async fetchToken(): Promise<string> {
+  /** @throws ImportError when nobody answers, the answer makes no sense, or the password is wrong */
+  private async signIn(): Promise<Tokens> {
     const { email: username, password } = this.options;
     try {
-      const { body } = await this.persist<{ access_token?: unknown }>({
-        method: 'POST',
-        path: '/v1/auth/token',
-        body: { username, password },
-      });
-      if (typeof body.access_token === 'string') return body.access_token;
+      return await this.requestTokens('/v1/auth/token', { username, password });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      if (error.code === 'wrong-credentials') {
-        throw new ImportError(
-          `The password of ${username} is wrong, or there is no such account: give --email and --password, or ADMIN_EMAIL and ADMIN_PASSWORD.`,
-        );
-      }
+      if (error.code !== 'wrong-credentials') throw this.notOrderloom();
+      throw new ImportError(
+        `The password of ${username} is wrong, or there is no such account: give --email and --password, or ADMIN_EMAIL and ADMIN_PASSWORD.`,
+      );
     }
-    throw new ImportError(`What answers at ${this.url} is not Orderloom: check --url.`);
+  }
+
+  /** By the refresh token, or by the password when the session has ended. */
+  private async renew({ refresh }: Tokens): Promise<Tokens> {
+    if (refresh === undefined) return this.signIn();
+    try {
+      return await this.requestTokens('/v1/auth/refresh', { refresh_token: refresh });
+    } catch (error) {
+      if (error instanceof Refusal) return this.signIn();
+      throw error;
+    }
+  }
+
+  private async requestTokens(path: string, body: object): Promise<Tokens> {
+    const { body: tokens } = await this.persist<{ access_token?: unknown; refresh_token?: string }>({
+      method: 'POST',
+      path,
+      body,
+    });
+    if (typeof tokens.access_token !== 'string') throw this.notOrderloom();
+    return { access: tokens.access_token, refresh: tokens.refresh_token };
+  }
+
+  private notOrderloom(): ImportError {
+    return new ImportError(`What answers at ${this.url} is not Orderloom: check --url.`);
   }
 
   /** Sends a request until it is answered. */
@@ -208,6 +221,10 @@ export class ApiClient {
       );
     }
   }
+}
+
+function authorized(request: Request, { access }: Tokens): Request {
+  return { ...request, headers: { ...request.headers, Authorization: `Bearer ${access}` } };
 }
 
 interface ProblemDetails {
