@@ -67,6 +67,8 @@ class Shop {
       ADMIN_PASSWORD: admin.password,
       LOG_LEVEL: 'warn',
       NODE_ENV: 'test',
+      // the clients sign in once
+      ACCESS_TOKEN_SECONDS: '86400',
     });
   }
 

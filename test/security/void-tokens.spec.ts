@@ -6,7 +6,7 @@ import { AppProcess, freePort } from '../process/app-process';
 import { Api } from '../support/api';
 import { startApp, type TestApp, tokenSecret } from '../support/app';
 
-/** Access tokens last an hour; the account that they stand for may not. */
+/** An access token lasts for minutes; the account that it stands for may end before. */
 describe('an access token', () => {
   let shop: TestApp;
   /** A second process on the same database. */

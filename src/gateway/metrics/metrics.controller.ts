@@ -18,7 +18,7 @@ import { ApiProblems } from '../../kernel/http/api-problems';
 import { ProblemError } from '../../kernel/http/problem';
 import { Metrics } from './metrics';
 
-/** Access tokens last an hour and belong to people: a scraper has a secret of its own, if one is set. */
+/** Access tokens are short-lived and belong to people: a scraper has a secret of its own, if one is set. */
 @Injectable()
 class ScraperGuard implements CanActivate {
   constructor(private readonly config: Config) {}
