@@ -25,6 +25,7 @@ import { UsersErasure1790000000022 } from './users/0002-erasure';
 import { UsersSignIn1790000000030 } from './users/0003-sign-in';
 import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
 import { UsersSessions1790000000120 } from './users/0005-sessions';
+import { UsersIdentities1790000000130 } from './users/0007-identities';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -54,4 +55,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   ProductsStockVersion1790000000111,
   ProductsWriteOffs1790000000112,
   UsersSessions1790000000120,
+  UsersIdentities1790000000130,
 ];

@@ -12,6 +12,8 @@ import { RegisterUser } from './contracts/register-user';
 import { RequestPasswordReset, ResetAdministrator, SetPasswordByCode } from './contracts/reset-password';
 import { EndSession, OpenSession, RefreshSession } from './contracts/sessions';
 import { VerifyCredentials } from './contracts/verify-credentials';
+import { Identities, SignInFederatedHandler } from './identities';
+import { Identity } from './identity.entity';
 import { LogMailer, Mailer } from './mailer';
 import { OneTimeCodes } from './one-time-codes';
 import { Passwords, randomPassword } from './passwords';
@@ -29,7 +31,7 @@ class GetUserHandler implements IQueryHandler<GetUser> {
     const user = await this.accounts.find(userId);
     if (!user) return undefined;
     const { id, name, email, status } = user;
-    return { id, name, email: email ?? erased, active: status === 'active' };
+    return { id, name, email: status === 'erased' ? erased : email, active: status === 'active' };
   }
 }
 
@@ -149,11 +151,12 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
 
 /** Who may sign in, and as what. */
 @Module({
-  imports: [TypeOrmModule.forFeature([User])],
+  imports: [TypeOrmModule.forFeature([User, Identity])],
   controllers: [SessionsController, UsersController],
   providers: [
     Accounts,
     AttemptLimits,
+    Identities,
     OneTimeCodes,
     Passwords,
     Sessions,
@@ -169,6 +172,7 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
     RequestPasswordResetHandler,
     ResetAdministratorHandler,
     SetPasswordByCodeHandler,
+    SignInFederatedHandler,
     VerifyCredentialsHandler,
   ],
 })
