@@ -1,4 +1,4 @@
-import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Injectable, Optional } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { currentContext } from '../../kernel/context';
@@ -7,6 +7,11 @@ import type { AuthenticatedRequest, Principal } from '../../kernel/http/principa
 import { ProblemError } from '../../kernel/http/problem';
 import { AccessTokens } from './access-tokens';
 import { bearerOf } from './bearer';
+import { OidcTokens } from './oidc-tokens';
+
+interface Verifier {
+  verify(token: string): Promise<Principal | 'invalid' | 'void' | 'inactive'>;
+}
 
 /** Who is asking, and whether the operation's declaration lets them: the one place that decides it. */
 @Injectable()
@@ -14,6 +19,7 @@ export class AuthenticationGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly tokens: AccessTokens,
+    @Optional() private readonly oidc?: OidcTokens,
   ) {}
 
   async canActivate(execution: ExecutionContext): Promise<boolean> {
@@ -30,7 +36,7 @@ export class AuthenticationGuard implements CanActivate {
   /** @throws ProblemError 401 */
   private async authenticate(request: FastifyRequest): Promise<Principal> {
     const token = bearerOf(request.headers.authorization);
-    const principal = token === undefined ? undefined : await this.tokens.verify(token);
+    const principal = token === undefined ? undefined : await this.verifierOf(token).verify(token);
     if (principal === undefined) {
       throw unauthenticated('Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.');
     }
@@ -42,7 +48,15 @@ export class AuthenticationGuard implements CanActivate {
         'The access token has ended, as its session did or its account was changed: refresh it, or sign in again.',
       );
     }
+    if (principal === 'inactive') {
+      throw unauthenticated('The account of this access token has been closed. Another token does not help.');
+    }
     return principal;
+  }
+
+  /** Which kind of credential it claims to be; whether it is one, the verifier finds out. */
+  private verifierOf(token: string): Verifier {
+    return this.oidc?.recognises(token) ? this.oidc : this.tokens;
   }
 }
 
