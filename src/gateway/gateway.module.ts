@@ -9,6 +9,7 @@ import { AuthenticationGuard } from './authentication/authentication.guard';
 import { DeclaredAccess } from './authentication/declared-access';
 import { OidcProvider } from './authentication/oidc-provider';
 import { OidcTokens } from './authentication/oidc-tokens';
+import { ProtectedResourceController } from './authentication/protected-resource.controller';
 import { VoidTokens } from './authentication/void-tokens';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
@@ -34,7 +35,7 @@ export class GatewayModule {
     return {
       module: GatewayModule,
       imports: [DiscoveryModule, JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
-      controllers: [AuthController, HealthController],
+      controllers: [AuthController, HealthController, ...(oidc ? [ProtectedResourceController] : [])],
       providers: [
         AppLogger,
         AccessTokens,

@@ -72,7 +72,7 @@ describe('the identity provider', () => {
     const keys = { keys: provider.service.issuer.keys.toJSON().filter(({ kid }) => kid === 'second') };
     provider.answer = (request, response) => {
       if (request.url === '/jwks') return void response.end(JSON.stringify(keys));
-      (provider.service.requestHandler)(request, response);
+      provider.service.requestHandler(request, response);
     };
     const token = await provider.token({ kid: 'second' });
     await eventually(async () => (await me(token)).status === 200, withinMs);

@@ -36,12 +36,16 @@ export class AuthenticationGuard implements CanActivate {
   /** @throws ProblemError 401 */
   private async authenticate(request: FastifyRequest): Promise<Principal> {
     const token = bearerOf(request.headers.authorization);
-    const principal = token === undefined ? undefined : await this.verifierOf(token).verify(token);
+    // By what it claims to be; whether it is that, the verifier finds out.
+    const isOidc = token !== undefined && this.oidc?.recognises(token) === true;
+    const verifier: Verifier = isOidc ? this.oidc : this.tokens;
+    const principal = token === undefined ? undefined : await verifier.verify(token);
     if (principal === undefined) {
       throw unauthenticated('Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.');
     }
     if (principal === 'invalid') {
-      throw unauthenticated('The access token is invalid or has expired: get a new one from POST /v1/auth/token.');
+      const source = isOidc ? 'the identity provider' : 'POST /v1/auth/token';
+      throw unauthenticated(`The access token is invalid or has expired: get a new one from ${source}.`);
     }
     if (principal === 'void') {
       throw unauthenticated(
@@ -52,11 +56,6 @@ export class AuthenticationGuard implements CanActivate {
       throw unauthenticated('The account of this access token has been closed. Another token does not help.');
     }
     return principal;
-  }
-
-  /** Which kind of credential it claims to be; whether it is one, the verifier finds out. */
-  private verifierOf(token: string): Verifier {
-    return this.oidc?.recognises(token) ? this.oidc : this.tokens;
   }
 }
 

@@ -14,8 +14,8 @@ const pauseMs = 5_000;
 interface Metadata {
   readonly issuer: string;
   readonly jwks_uri: string;
-  readonly authorization_endpoint?: string;
-  readonly token_endpoint?: string;
+  readonly authorization_endpoint?: unknown;
+  readonly token_endpoint?: unknown;
 }
 
 interface Known {
@@ -35,6 +35,8 @@ interface Known {
 @Injectable()
 export class OidcProvider implements OnApplicationBootstrap {
   readonly issuer: string;
+  /** What its tokens for this API name as audience. */
+  readonly audience: string;
   private readonly policy: CallPolicy;
   private readonly warning = new RepeatedWarning(new Logger('Oidc'), 'The identity provider cannot be used');
   private known: Known | undefined;
@@ -44,6 +46,7 @@ export class OidcProvider implements OnApplicationBootstrap {
 
   constructor(config: Config, resilience: Resilience) {
     this.issuer = config.OIDC_ISSUER!;
+    this.audience = config.OIDC_AUDIENCE!;
     const breaker = { timeout: 10_000 };
     this.policy = resilience.policy('identity-provider', { timeoutMs: 3_000, retries: 0, maxConcurrent: 4, breaker });
   }
@@ -54,11 +57,11 @@ export class OidcProvider implements OnApplicationBootstrap {
   }
 
   get authorizationEndpoint(): string | undefined {
-    return this.known?.metadata.authorization_endpoint;
+    return addressIn(this.known?.metadata.authorization_endpoint);
   }
 
   get tokenEndpoint(): string | undefined {
-    return this.known?.metadata.token_endpoint;
+    return addressIn(this.known?.metadata.token_endpoint);
   }
 
   /** Changes when the provider's keys do. Fetches them again in the background when they are old. */
@@ -150,6 +153,10 @@ export class OidcProvider implements OnApplicationBootstrap {
       return (await response.json()) as T;
     });
   }
+}
+
+function addressIn(endpoint: unknown): string | undefined {
+  return typeof endpoint === 'string' && /^https?:/.test(endpoint) && URL.canParse(endpoint) ? endpoint : undefined;
 }
 
 function away(): ProblemError {

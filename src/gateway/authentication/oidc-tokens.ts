@@ -51,10 +51,10 @@ export class OidcTokens {
     private readonly voidTokens: VoidTokens,
     private readonly commands: CommandBus,
   ) {
-    const { issuer } = provider;
+    const { issuer, audience } = provider;
     this.roles = config.OIDC_ROLES && new Map(config.OIDC_ROLES);
     const requiredClaims = ['sub', 'exp'];
-    this.options = { issuer, audience: config.OIDC_AUDIENCE, algorithms, clockTolerance, requiredClaims };
+    this.options = { issuer, audience, algorithms, clockTolerance, requiredClaims };
   }
 
   /** By the issuer that it names, which is not verified yet. */
