@@ -26,6 +26,7 @@ import { UsersSignIn1790000000030 } from './users/0003-sign-in';
 import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
 import { UsersSessions1790000000120 } from './users/0005-sessions';
 import { UsersApiKeys1790000000121 } from './users/0006-api-keys';
+import { UsersIdentities1790000000130 } from './users/0007-identities';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -56,4 +57,5 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   ProductsWriteOffs1790000000112,
   UsersSessions1790000000120,
   UsersApiKeys1790000000121,
+  UsersIdentities1790000000130,
 ];

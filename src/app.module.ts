@@ -30,7 +30,11 @@ export class AppModule {
         ConfigModule.forRoot(config),
         LoggerModule.forRoot(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
         KernelModule.forRoot(kernel),
-        GatewayModule.forRoot({ secret, lifetimeSeconds: config.ACCESS_TOKEN_SECONDS }),
+        GatewayModule.forRoot({
+          secret,
+          lifetimeSeconds: config.ACCESS_TOKEN_SECONDS,
+          oidc: config.OIDC_ISSUER !== undefined,
+        }),
         ...(metrics ? [MetricsModule] : []),
         UsersModule,
         ProductsModule,

@@ -1,6 +1,7 @@
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
+import { OidcProvider } from './gateway/authentication/oidc-provider';
 import { showEntrance } from './gateway/entrance';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
@@ -11,14 +12,17 @@ import { Database } from './kernel/database/database';
 /** The whole app on an open database, with its schemas up to date; ready to `listen`. */
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
   const { config } = options;
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), await httpServer(config), {
+  let provider: OidcProvider | undefined;
+  const adapter = await httpServer(config, () => provider?.tokenEndpoint);
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), adapter, {
     logger: earlyLogger(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
     abortOnError: false,
   });
   app.useLogger(app.get(AppLogger));
+  if (config.OIDC_ISSUER) provider = app.get(OidcProvider, { strict: false });
   shedLoad(app.getHttpAdapter().getInstance(), app.get(Database));
   const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
-  if (hasDocs) serveDocs(app, openApi(app));
+  if (hasDocs) serveDocs(app, openApi(app), config);
   showEntrance(app.getHttpAdapter().getInstance(), hasDocs);
   return app;
 }

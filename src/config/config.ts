@@ -6,10 +6,13 @@ import {
   email,
   flag,
   httpUrl,
+  issuer,
   networks,
   oneOf,
+  origin,
   origins,
   ratio,
+  roleMapping,
   signingKey,
   text,
   token,
@@ -111,6 +114,12 @@ export class Config {
   )
   readonly CORS_ORIGINS?: string[];
 
+  @Setting('HTTP server', origin, 'The address of the API as its clients know it.', {
+    otherwise: 'that of each request',
+    example: 'https://shop.example.com',
+  })
+  readonly PUBLIC_URL?: string;
+
   @Setting('HTTP server', flag, 'Swagger UI at /docs.', {
     otherwise: 'true, but false in production',
     example: 'true',
@@ -164,6 +173,45 @@ export class Config {
     'Failed sign-ins within 15 minutes after which an IP address is refused more.',
   )
   readonly SIGN_IN_FAILURES_PER_ADDRESS: number = 100;
+
+  @Setting('Sign-in', issuer, 'Identity provider (OpenID Connect) whose access tokens are accepted as well.', {
+    details: 'It must be written exactly as the provider does, with or without a slash at the end.',
+    otherwise: 'none',
+    example: 'https://login.example.com/realms/shop',
+    common: true,
+  })
+  readonly OIDC_ISSUER?: string;
+
+  @Setting('Sign-in', text(1, 1000), 'The audience (aud) of access tokens that are for this API.', {
+    otherwise: 'none; required with OIDC_ISSUER',
+    example: 'https://shop.example.com',
+    common: true,
+  })
+  readonly OIDC_AUDIENCE?: string;
+
+  @Setting('Sign-in', text(1, 1000), 'Claim of the access token that holds roles or groups, as a dotted path.', {
+    example: 'realm_access.roles',
+  })
+  readonly OIDC_ROLES_CLAIM: string = 'roles';
+
+  @Setting(
+    'Sign-in',
+    roleMapping,
+    'What the roles or groups in OIDC_ROLES_CLAIM may do here. All others are customers.',
+    {
+      details:
+        'With it, the provider decides about roles; they cannot be changed here for accounts that sign in there.',
+      otherwise: 'none, so administrators assign roles here',
+      example: 'shop-admin=admin,shop-staff=staff',
+    },
+  )
+  readonly OIDC_ROLES?: (readonly [name: string, role: 'staff' | 'admin'])[];
+
+  @Setting('Sign-in', text(1, 1000), 'Client id with which Swagger UI signs in at the identity provider.', {
+    otherwise: 'none, so it has to be typed in',
+    example: 'orderloom-docs',
+  })
+  readonly OIDC_SWAGGER_CLIENT_ID?: string;
 
   @Setting(
     'Logs and metrics',
@@ -245,7 +293,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
 }
 
 /** What is wrong although each setting is right by itself. */
-function conflictsOf({ NODE_ENV, DATABASE_URL, DATABASE_OWNER_URL, JWT_SECRET }: Config): string[] {
+function conflictsOf(config: Config): string[] {
+  const { NODE_ENV, DATABASE_URL, DATABASE_OWNER_URL, JWT_SECRET, OIDC_ISSUER, OIDC_AUDIENCE } = config;
   const conflicts: string[] = [];
   if (DATABASE_OWNER_URL && !DATABASE_URL) {
     conflicts.push('DATABASE_OWNER_URL needs DATABASE_URL, which the application uses once the migrations have run');
@@ -255,5 +304,22 @@ function conflictsOf({ NODE_ENV, DATABASE_URL, DATABASE_OWNER_URL, JWT_SECRET }:
       'JWT_SECRET must be set in production with DATABASE_URL, so that all replicas share it: openssl rand -hex 32',
     );
   }
+  if (OIDC_ISSUER && !OIDC_AUDIENCE) {
+    conflicts.push(
+      'OIDC_ISSUER needs OIDC_AUDIENCE: without it, tokens that the provider issues for other applications would count',
+    );
+  }
+  for (const name of ['OIDC_AUDIENCE', 'OIDC_ROLES', 'OIDC_SWAGGER_CLIENT_ID'] as const) {
+    if (config[name] !== undefined && !OIDC_ISSUER) conflicts.push(`${name} needs OIDC_ISSUER`);
+  }
+  if (NODE_ENV === 'production' && OIDC_ISSUER && isInsecure(new URL(OIDC_ISSUER))) {
+    conflicts.push(
+      'OIDC_ISSUER must begin with https:// in production: its keys could be replaced on the way otherwise',
+    );
+  }
   return conflicts;
+}
+
+function isInsecure({ protocol, hostname }: URL): boolean {
+  return protocol !== 'https:' && !/^(localhost|127\..*|\[::1\])$/.test(hostname);
 }

@@ -94,3 +94,19 @@ export function signingKey(weakness: (value: string) => string | undefined): Set
     },
   };
 }
+
+/** Without a query or fragment. Kept to the letter, since it is compared with what tokens name. */
+export const issuer: SettingValue<string> = of('a URL such as https://login.example.com/realms/shop', (value) =>
+  /^https?:\/\/[^?#\s]+$/.test(value) && URL.canParse(value) ? value : undefined,
+);
+
+export const origin: SettingValue<string> = of('a URL without a path, such as https://shop.example.com', (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  return url && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/` ? url.origin : undefined;
+});
+
+/** A name may contain `=`. */
+export const roleMapping = list('NAME=admin or NAME=staff', (part) => {
+  const [, name, role] = /^(\S.*?)\s*=\s*(staff|admin)$/.exec(part) ?? [];
+  return name && role ? ([name, role as 'staff' | 'admin'] as const) : undefined;
+});

@@ -8,6 +8,9 @@ import { AccessTokens } from './authentication/access-tokens';
 import { AuthController } from './authentication/auth.controller';
 import { AuthenticationGuard } from './authentication/authentication.guard';
 import { DeclaredAccess } from './authentication/declared-access';
+import { OidcProvider } from './authentication/oidc-provider';
+import { OidcTokens } from './authentication/oidc-tokens';
+import { ProtectedResourceController } from './authentication/protected-resource.controller';
 import { VoidTokens } from './authentication/void-tokens';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
@@ -22,21 +25,24 @@ import { validation } from './validation';
 export interface GatewayOptions extends AccessTokenOptions {
   /** Signs access tokens. As a KeyObject, since jsonwebtoken takes 15 times as long to verify with a string. */
   readonly secret: string;
+  /** True when access tokens of an identity provider are accepted as well. */
+  readonly oidc: boolean;
 }
 
 /** The front door: what a request passes before a module sees it, in this order. */
 @Module({})
 export class GatewayModule {
-  static forRoot({ secret, ...options }: GatewayOptions): DynamicModule {
+  static forRoot({ secret, oidc, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
       imports: [DiscoveryModule, JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
-      controllers: [AuthController, HealthController],
+      controllers: [AuthController, HealthController, ...(oidc ? [ProtectedResourceController] : [])],
       providers: [
         AppLogger,
         AccessTokens,
         ApiKeyVerifier,
         VoidTokens,
+        ...(oidc ? [OidcProvider, OidcTokens] : []),
         DeclaredAccess,
         IdempotencyKeys,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/config';
 import { ProblemError } from '../kernel/http/problem';
 import { logAccess } from './access-log';
+import { leadToSignIn } from './authentication/protected-resource.controller';
 import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
 import { allowOrigins } from './cors';
@@ -29,7 +30,11 @@ const keepAliveTimeout = 72_000;
 const connectionsCheckingInterval = 1000;
 
 /** Fastify, with bounds on whatever a client can take: connections, time, bytes, and the shape of what it sends. */
-export async function httpServer(config: Config): Promise<FastifyAdapter> {
+export async function httpServer(
+  config: Config,
+  /** Where Swagger UI gets access tokens of the identity provider, once that is known. */
+  tokenEndpoint: () => string | undefined = () => undefined,
+): Promise<FastifyAdapter> {
   const requestTimeout = config.REQUEST_TIMEOUT_SECONDS * 1000;
   const adapter = new FastifyAdapter({
     bodyLimit: maxBodyBytes,
@@ -61,7 +66,8 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   logAccess(fastify, config);
   await allowOrigins(fastify, config.CORS_ORIGINS ?? []);
   refuseAtClose(fastify);
-  await secureHeaders(fastify);
+  await secureHeaders(fastify, config.OIDC_ISSUER, tokenEndpoint);
+  if (config.OIDC_ISSUER) leadToSignIn(fastify, config);
   paceSignIns(fastify);
   limitRequests(fastify);
   answerOtherMethods(fastify);

@@ -1,8 +1,11 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import type { Config } from '../config/config';
 import { problemResponse } from '../kernel/http/api-problems';
 import { type Access, accessExtension } from '../kernel/http/access';
 import { Problem } from '../kernel/http/problem';
+import { OidcProvider } from './authentication/oidc-provider';
+import { oidcSwaggerOptions, withOidc } from './docs-sign-in';
 
 const description = `
 An event-sourced order platform. **To try it out:** press *Authorize*, sign in with the e-mail and password that the
@@ -100,8 +103,11 @@ function wholeNumbers<T>(schema: T): T {
 }
 
 /** Swagger UI at /docs with local assets, the document at /openapi.json. */
-export function serveDocs(app: INestApplication, document: OpenAPIObject): void {
+export function serveDocs(app: INestApplication, document: OpenAPIObject, config: Config): void {
+  const provider = config.OIDC_ISSUER === undefined ? undefined : app.get(OidcProvider, { strict: false });
   SwaggerModule.setup('docs', app, document, {
+    // for each request, since the provider may not have been reached yet
+    ...(provider && { patchDocumentOnRequest: () => withOidc(document, provider) }),
     jsonDocumentUrl: 'openapi.json',
     yamlDocumentUrl: 'openapi.yaml',
     customSiteTitle: 'Orderloom',
@@ -110,6 +116,7 @@ export function serveDocs(app: INestApplication, document: OpenAPIObject): void 
       displayRequestDuration: true,
       tryItOutEnabled: true,
       docExpansion: 'list',
+      ...(provider && oidcSwaggerOptions(config)),
     },
   });
 }

@@ -17,7 +17,9 @@ const docsPolicy = {
   'style-src': ["'self'", "'unsafe-inline'"],
 };
 
-const policy = (directives: Record<string, string[]>) => ({ useDefaults: false, directives });
+type Directives = Record<string, (string | (() => string))[]>;
+
+const policy = (directives: Directives) => ({ useDefaults: false, directives });
 
 /** For answers that are written before any hook runs. */
 export const errorHeaders: Readonly<Record<string, string>> = {
@@ -29,10 +31,28 @@ export const errorHeaders: Readonly<Record<string, string>> = {
 
 const yearSeconds = 31_536_000;
 
-/** What a browser is told about every answer. Must run before routes are added. */
-export async function secureHeaders(fastify: FastifyInstance): Promise<void> {
+/**
+ * What a browser is told about every answer. Must run before routes are added.
+ *
+ * @param issuer of the identity provider with which Swagger UI may sign in
+ */
+export async function secureHeaders(
+  fastify: FastifyInstance,
+  issuer?: string,
+  tokenEndpoint: () => string | undefined = () => undefined,
+): Promise<void> {
+  const tokenOrigin = () => new URL(tokenEndpoint() ?? issuer!).origin;
   fastify.addHook('onRoute', (route) => {
-    if (isDocs(route.url)) route.helmet = { contentSecurityPolicy: policy(docsPolicy) };
+    if (!isDocs(route.url)) return;
+    if (issuer === undefined) route.helmet = { contentSecurityPolicy: policy(docsPolicy) };
+    else {
+      const connect = [...docsPolicy['connect-src'], tokenOrigin];
+      route.helmet = {
+        contentSecurityPolicy: policy({ ...docsPolicy, 'connect-src': connect }),
+        // The provider's page opens in a window that must find its way back: its last page is one of these files.
+        crossOriginOpenerPolicy: { policy: route.url.endsWith('*') ? 'unsafe-none' : 'same-origin-allow-popups' },
+      };
+    }
   });
   fastify.addHook('onRequest', (request, reply, done) => {
     // Answers hold tokens and personal data, and what they say changes with every event.

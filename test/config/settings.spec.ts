@@ -45,6 +45,8 @@ describe('the settings', () => {
     throw new Error('The configuration was accepted');
   };
 
+  const issuerForm = 'OIDC_ISSUER must be a URL such as https://login.example.com/realms/shop';
+
   it.each([
     [{ PORT: 'http' }, 'PORT must be a whole number from 0 to 65535, not "http"'],
     [{ PORT: '65536' }, 'PORT must be a whole number from 0 to 65535, not "65536"'],
@@ -70,6 +72,16 @@ describe('the settings', () => {
       { TRUSTED_PROXIES: '10.0.0.0/8, proxy' },
       'TRUSTED_PROXIES must be IP addresses or networks, such as 10.0.0.0/8, separated by commas, not "10.0.0.0/8, proxy"',
     ],
+    [{ OIDC_ISSUER: 'login.example.com' }, `${issuerForm}, not "login.example.com"`],
+    [{ OIDC_ISSUER: 'https://a.example/?x' }, `${issuerForm}, not "https://a.example/?x"`],
+    [
+      { OIDC_ROLES: 'shop-admin=admin,shop-staff' },
+      'OIDC_ROLES must be NAME=admin or NAME=staff, separated by commas, not "shop-admin=admin,shop-staff"',
+    ],
+    [
+      { PUBLIC_URL: 'https://shop.example.com/api' },
+      'PUBLIC_URL must be a URL without a path, such as https://shop.example.com, not "https://shop.example.com/api"',
+    ],
   ])('refuse %j in one sentence with the name, what it must be, and the value', (env, sentence) => {
     expect(problemOf(env)).toBe(`Configuration: ${sentence}`);
   });
@@ -83,6 +95,27 @@ describe('the settings', () => {
     ],
   ])('do not show a secret that is refused (%#)', (env, sentence) => {
     expect(problemOf(env)).toBe(`Configuration: ${sentence}`);
+  });
+
+  it.each([
+    [{ OIDC_ISSUER: 'https://login.example.com' }, 'OIDC_ISSUER needs OIDC_AUDIENCE'],
+    [{ OIDC_AUDIENCE: 'shop' }, 'OIDC_AUDIENCE needs OIDC_ISSUER'],
+    [{ OIDC_ROLES: 'a=admin' }, 'OIDC_ROLES needs OIDC_ISSUER'],
+    [
+      { NODE_ENV: 'production', OIDC_ISSUER: 'http://login.example.com', OIDC_AUDIENCE: 'shop' },
+      'OIDC_ISSUER must begin with https:// in production',
+    ],
+  ])('refuse %j together', (env, sentence) => {
+    expect(problemOf(env)).toContain(sentence);
+  });
+
+  it('map the roles of a provider by names that may contain = and spaces', () => {
+    const OIDC_ROLES = 'CN=Shop Admins=admin, staff=staff ';
+    const config = readConfig({ OIDC_ISSUER: 'https://login.example.com', OIDC_AUDIENCE: 'shop', OIDC_ROLES });
+    expect(config.OIDC_ROLES).toEqual([
+      ['CN=Shop Admins', 'admin'],
+      ['staff', 'staff'],
+    ]);
   });
 
   it('are all checked before the start is given up', () => {

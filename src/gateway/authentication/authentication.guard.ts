@@ -1,4 +1,4 @@
-import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Injectable, Optional } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { currentContext } from '../../kernel/context';
@@ -8,6 +8,11 @@ import { ProblemError } from '../../kernel/http/problem';
 import { apiKeyOf, ApiKeyVerifier } from './api-keys';
 import { AccessTokens } from './access-tokens';
 import { bearerOf } from './bearer';
+import { OidcTokens } from './oidc-tokens';
+
+interface Verifier {
+  verify(token: string): Promise<Principal | 'invalid' | 'void' | 'inactive'>;
+}
 
 /** Who is asking, and whether the operation's declaration lets them: the one place that decides it. */
 @Injectable()
@@ -16,6 +21,7 @@ export class AuthenticationGuard implements CanActivate {
     private readonly reflector: Reflector,
     private readonly tokens: AccessTokens,
     private readonly apiKeys: ApiKeyVerifier,
+    @Optional() private readonly oidc?: OidcTokens,
   ) {}
 
   async canActivate(execution: ExecutionContext): Promise<boolean> {
@@ -40,17 +46,24 @@ export class AuthenticationGuard implements CanActivate {
       );
     }
     const token = bearerOf(request.headers.authorization);
-    const principal = token === undefined ? undefined : await this.tokens.verify(token);
+    // By what it claims to be; whether it is that, the verifier finds out.
+    const isOidc = token !== undefined && this.oidc?.recognises(token) === true;
+    const verifier: Verifier = isOidc ? this.oidc : this.tokens;
+    const principal = token === undefined ? undefined : await verifier.verify(token);
     if (principal === undefined) {
       throw unauthenticated('Send "Authorization: Bearer <access token>"; POST /v1/auth/token gives you one.');
     }
     if (principal === 'invalid') {
-      throw unauthenticated('The access token is invalid or has expired: get a new one from POST /v1/auth/token.');
+      const source = isOidc ? 'the identity provider' : 'POST /v1/auth/token';
+      throw unauthenticated(`The access token is invalid or has expired: get a new one from ${source}.`);
     }
     if (principal === 'void') {
       throw unauthenticated(
         'The access token has ended, as its session did or its account was changed: refresh it, or sign in again.',
       );
+    }
+    if (principal === 'inactive') {
+      throw unauthenticated('The account of this access token has been closed. Another token does not help.');
     }
     return principal;
   }

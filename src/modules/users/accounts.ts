@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, IsNull, Not, QueryFailedError, Repository } from 'typeorm';
+import { Config } from '../../config/config';
 import { currentContext } from '../../kernel/context';
 import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
@@ -13,6 +14,7 @@ import { PersonalData } from '../../kernel/personal-data/personal-data';
 import { erased } from '../../kernel/personal-data/sealed';
 import { ApiKeys } from './api-keys';
 import { tokenVoidingEvents } from './contracts/get-void-tokens';
+import { Identity } from './identity.entity';
 import { Sessions } from './sessions';
 import { User } from './user.entity';
 
@@ -24,11 +26,14 @@ type AccountEvent =
     };
 
 export interface NewAccount {
-  readonly email: string;
+  /** Null for somebody who signs in elsewhere and whose address is not known. */
+  readonly email: string | null;
   readonly name: string;
   /** Without one, the account cannot sign in until a one-time code has set a password. */
   readonly passwordHash: string | null;
   readonly roles?: Role[];
+  /** Opens the account for this identity alone: it never has a password here. */
+  readonly identity?: Pick<Identity, 'hash' | 'issuer'>;
 }
 
 /** Newest first. */
@@ -50,6 +55,7 @@ export class Accounts {
     private readonly personalData: PersonalData,
     private readonly sessions: Sessions,
     private readonly apiKeys: ApiKeys,
+    private readonly config: Config,
   ) {}
 
   find(id: string): Promise<User | null> {
@@ -60,6 +66,16 @@ export class Accounts {
     const user = await this.find(id);
     if (!user) throw unknownUser(id);
     return user;
+  }
+
+  /** True when its owner signs in with the identity provider. */
+  isFederated(id: string, manager: EntityManager = this.users.manager): Promise<boolean> {
+    return manager.existsBy(Identity, { userId: id });
+  }
+
+  findByIdentity(hash: Buffer): Promise<User | null> {
+    const identity = this.users.manager.createQueryBuilder(Identity, 'i').select('i.userId').where('i.hash = :hash');
+    return this.users.createQueryBuilder('u').where(`u.id = (${identity.getQuery()})`, { hash }).getOne();
   }
 
   hasPassword(id: string): Promise<boolean> {
@@ -87,19 +103,21 @@ export class Accounts {
     name,
     passwordHash,
     roles = ['customer'],
+    identity,
   }: NewAccount): Promise<{ id: string; created: boolean }> {
     const id = currentContext().nextId('user');
     try {
       await this.events.transaction(async (manager) => {
         await manager.insert(User, {
           id,
-          email: canonicalText(email),
+          email: email && canonicalText(email),
           name,
           passwordHash,
           roles,
           status: 'active',
           version: 1,
         });
+        if (identity) await manager.insert(Identity, { ...identity, userId: id });
         return { result: id, announce: [announce({ type: 'user.registered', userId: id, roles })] };
       });
     } catch (error) {
@@ -119,11 +137,12 @@ export class Accounts {
     });
   }
 
-  /** @throws DomainError `last-admin` when nobody could manage accounts any more */
+  /** @throws DomainError `last-admin` when nobody could manage accounts any more; `roles-elsewhere` */
   async assignRoles(id: string, roles: Role[], expectedVersion: number | undefined): Promise<User> {
-    return this.changeAmongAdmins(id, expectedVersion, async (user, otherAdmins) => {
+    return this.changeAmongAdmins(id, expectedVersion, async (user, otherAdmins, manager) => {
       assertNotErased(user);
       if (sameRoles(user.roles, roles)) return [];
+      if (this.config.OIDC_ROLES && (await this.isFederated(id, manager))) throw rolesElsewhere();
       if (!roles.includes('admin')) assertOtherAdmin(user, otherAdmins);
       user.roles = roles;
       return [{ type: 'user.roles-changed', userId: id, roles }];
@@ -162,6 +181,8 @@ export class Accounts {
   /**
    * Sets a new password, after `condition` has held in the same transaction. Ends all API keys, and all sessions except
    * the one that is named.
+   *
+   * @throws DomainError `password-elsewhere`: with a password, who has been locked out at the provider could still sign in
    */
   async setPassword(
     id: string,
@@ -171,6 +192,7 @@ export class Accounts {
   ): Promise<User> {
     return this.change(id, undefined, async (user, manager) => {
       assertNotErased(user);
+      if (await this.isFederated(id, manager)) throw passwordElsewhere();
       await condition(manager);
       await manager.update(User, id, { passwordHash });
       await this.sessions.endWith(id, manager, exceptSession);
@@ -263,6 +285,18 @@ function announce(event: AccountEvent) {
 
 function unknownUser(id: string): DomainError {
   return new DomainError('not-found', 'user-unknown', `There is no user ${id}.`);
+}
+
+/** Why an account of the identity provider gets no password here. */
+export function passwordElsewhere(): DomainError {
+  const message = 'This account has no password here: it signs in with the identity provider.';
+  return new DomainError('conflict', 'password-elsewhere', message);
+}
+
+/** What was changed here would have no effect: tokens of the provider say the roles. */
+function rolesElsewhere(): DomainError {
+  const message = 'The roles of this account come from the identity provider (OIDC_ROLES): change them there.';
+  return new DomainError('conflict', 'roles-elsewhere', message);
 }
 
 function assertNotErased({ status }: User): void {

@@ -70,8 +70,9 @@ export class UserResponse {
   /** @example '0198c2f0-7f1e-7d5a-9f43-0b6de4a8c111' */
   id!: string;
 
-  /** @example 'ada@example.com' */
-  email!: string;
+  /** null when the identity provider tells none, or another account has it.
+   * @example 'ada@example.com' */
+  email!: string | null;
 
   /** @example 'Ada Lovelace' */
   name!: string;
@@ -89,5 +90,5 @@ export class UserResponse {
 
 export function userResponse(user: User): UserResponse {
   const { id, email, name, roles, status, version, createdAt } = user;
-  return { id, email: email ?? erased, name, roles, status, version, createdAt };
+  return { id, email: status === 'erased' ? erased : email, name, roles, status, version, createdAt };
 }

@@ -1,7 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { DomainError } from '../../kernel/domain-error';
 import { ProblemError } from '../../kernel/http/problem';
-import { Accounts } from './accounts';
+import { Accounts, passwordElsewhere } from './accounts';
 import { AttemptLimits } from './attempt-limits';
 import { Mailer } from './mailer';
 import { OneTimeCodes, type OneTimeCode } from './one-time-codes';
@@ -71,22 +71,24 @@ export class SignIn {
       .catch((error: Error) => this.logger.error(`Cannot send a code for a new password: ${error.message}`));
   }
 
-  /** Sends a code that sets the first password of an account, or a new one. */
+  /** Sends a code that sets the first password of an account, or a new one. None for who signs in elsewhere. */
   async sendCode(user: User): Promise<void> {
+    if (user.email === null || (await this.accounts.isFederated(user.id))) return;
     const { code } = await this.codes.issue(user.id);
     // without the name, which anybody may have chosen who registered somebody else's address
     const text =
       `Hello,\n\nset your password with this code, which works once, within 24 hours:\n\n  ${code}\n\n` +
       `Send it with the new password to POST /v1/auth/password.\nIf you did not ask for it, ignore this message.`;
-    await this.mailer.send({ to: user.email!, subject: 'Set your password', text });
+    await this.mailer.send({ to: user.email, subject: 'Set your password', text });
   }
 
-  /** A code for an administrator to hand over. @throws DomainError `user-unknown`, `user-inactive` */
+  /** A code for an administrator to hand over. @throws DomainError `user-unknown`, `user-inactive`, `password-elsewhere` */
   async issueCode(id: string): Promise<OneTimeCode> {
     const { status } = await this.accounts.get(id);
     if (status !== 'active') {
       throw new DomainError('conflict', 'user-inactive', `The account is ${status}, so it cannot get a password.`);
     }
+    if (await this.accounts.isFederated(id)) throw passwordElsewhere();
     await this.accounts.recordCode(id);
     return this.codes.issue(id);
   }

@@ -6,7 +6,7 @@ export class User {
   @PrimaryColumn('uuid')
   id!: string;
 
-  /** Null once the account has been erased. */
+  /** Null once the account has been erased, and for one of the identity provider whose address is not known. */
   @Column('text', { nullable: true })
   email!: string | null;
 

@@ -44,7 +44,9 @@ export class UsersController {
   @Access('customer', { scope: 'users:read', own: true })
   @ApiProblems(404)
   async getMe(@CurrentPrincipal() me: Principal): Promise<UserResponse> {
-    return userResponse(await this.accounts.get(me.userId));
+    const user = await this.accounts.get(me.userId);
+    // those of this credential: the identity provider may say them, and the account does not know
+    return userResponse({ ...user, roles: [...me.roles] });
   }
 
   /** Change your name */

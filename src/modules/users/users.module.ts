@@ -16,6 +16,8 @@ import { EndSession, OpenSession, RefreshSession } from './contracts/sessions';
 import { VerifyApiKey } from './contracts/verify-api-key';
 import { VerifyCredentials } from './contracts/verify-credentials';
 import { EndedCredentials } from './ended-credentials';
+import { Identities, SignInFederatedHandler } from './identities';
+import { Identity } from './identity.entity';
 import { LogMailer, Mailer } from './mailer';
 import { OneTimeCodes } from './one-time-codes';
 import { Passwords, randomPassword } from './passwords';
@@ -33,7 +35,7 @@ class GetUserHandler implements IQueryHandler<GetUser> {
     const user = await this.accounts.find(userId);
     if (!user) return undefined;
     const { id, name, email, status } = user;
-    return { id, name, email: email ?? erased, active: status === 'active' };
+    return { id, name, email: status === 'erased' ? erased : email, active: status === 'active' };
   }
 }
 
@@ -166,13 +168,14 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
 
 /** Who may sign in, and as what. */
 @Module({
-  imports: [TypeOrmModule.forFeature([User])],
+  imports: [TypeOrmModule.forFeature([User, Identity])],
   controllers: [ApiKeysController, SessionsController, UsersController],
   providers: [
     Accounts,
     ApiKeys,
     AttemptLimits,
     EndedCredentials,
+    Identities,
     OneTimeCodes,
     Passwords,
     Sessions,
@@ -189,6 +192,7 @@ class ResetAdministratorHandler implements ICommandHandler<ResetAdministrator> {
     ResetAdministratorHandler,
     SetPasswordByCodeHandler,
     VerifyApiKeyHandler,
+    SignInFederatedHandler,
     VerifyCredentialsHandler,
   ],
 })

@@ -3,7 +3,7 @@ import { Query } from '@nestjs/cqrs';
 export interface UserCard {
   readonly id: string;
   readonly name: string;
-  readonly email: string;
+  readonly email: string | null;
   readonly active: boolean;
 }
 
