@@ -6,6 +6,7 @@ import { RateLimiterMemory } from 'rate-limiter-flexible';
 import { addressKey } from '../../kernel/http/client-address';
 import type { Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
+import type { Scope } from '../../kernel/http/scopes';
 import { type ApiKeyFound, VerifyApiKey } from '../../modules/users/contracts/verify-api-key';
 import { bearerOf } from './bearer';
 import { BoundedMap } from './bounded-map';
@@ -58,7 +59,7 @@ export class ApiKeyVerifier {
       const { keyId, userId, version, roles, scopes } = found;
       // asked after the look-up, during which the key may have ended
       if (!(await this.voidTokens.includes({ userId, version, credentialId: keyId }))) {
-        return { userId, roles, scopes, actor: `api-key:${keyId}` };
+        return { userId, roles, scopes: scopes as Scope[], actor: `api-key:${keyId}` };
       }
       this.outdate(hash);
     }

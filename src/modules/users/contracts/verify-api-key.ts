@@ -1,10 +1,10 @@
 import { Query } from '@nestjs/cqrs';
-import type { Scope } from '../../../kernel/http/scopes';
 import type { VerifiedUser } from './verify-credentials';
 
 export interface VerifiedApiKey extends VerifiedUser {
   readonly keyId: string;
-  readonly scopes: readonly Scope[];
+  /** Of `kernel/http/scopes`. */
+  readonly scopes: readonly string[];
   /** Seconds from now; Infinity for a key that does not expire. */
   readonly expiresIn: number;
 }
