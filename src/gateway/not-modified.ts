@@ -33,5 +33,5 @@ function allowCaches(request: FastifyRequest, reply: FastifyReply): void {
   }
   void reply.header('Cache-Control', 'private, no-cache');
   // whoever signs in next at the same browser does not even ask for what another one was shown
-  void reply.header('Vary', [reply.getHeader('vary'), 'Authorization'].filter(Boolean).join(', '));
+  void reply.header('Vary', [reply.getHeader('vary'), 'Authorization, X-API-Key'].filter(Boolean).join(', '));
 }

@@ -124,6 +124,7 @@ class Shop {
       DEMO_DATA: 'true',
       LOG_LEVEL: 'warn',
       NODE_ENV: 'test',
+      ACCESS_TOKEN_SECONDS: '86400',
     });
     try {
       await app.ready(url);

@@ -18,6 +18,11 @@ export const weights: Readonly<Record<string, number>> = {
   token: 0.3,
   changePassword: 0.3,
   setPassword: 0.3,
+  // these sign out whoever asks, or others
+  logout: 0.2,
+  endMySession: 0.3,
+  endMyOtherSessions: 0.3,
+  endSessions: 0.2,
   // these take away what other requests need
   eraseMe: 0.1,
   eraseUser: 0.4,
@@ -47,6 +52,7 @@ export const needs: Readonly<Record<string, string>> = {
 };
 export const contradicts: Readonly<Record<string, string>> = { guest: 'customerId', asOf: 'version' };
 
+const noRefreshToken = 'needs a refresh token that is still good, which test/security/sessions.spec.ts has';
 const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noPassword = 'needs a code or the current password, which test/security/sign-in.spec.ts has';
 const noLoss = 'needs a log that has lost events, which no request can bring about';
@@ -59,6 +65,7 @@ export const unreachable: Readonly<Record<string, string>> = {
   getDeadLetter: noDeadLetter,
   discardDeadLetter: noDeadLetter,
   replayDeadLetter: noDeadLetter,
+  refresh: noRefreshToken,
   setPassword: noPassword,
   changePassword: noPassword,
   acknowledgeHistoryChange: noLoss,
@@ -73,6 +80,8 @@ export const unreachable: Readonly<Record<string, string>> = {
 export const exemptTables: Readonly<Record<string, string>> = {
   'gateway.idempotency_keys': 'keeps refusals too, so that a repeat gets the same answer',
   'subscriptions.checkpoints': 'leases are renewed by timers',
+  'users.sessions': 'a used refresh token ends its session when it is refused',
+  'users.api_keys': 'the last use of a key is noted, also for what its scopes refuse',
   'users.sign_in_attempts': 'counts failed sign-ins and requests for codes',
   'event_store.snapshots': 'a cache, which any read may fill',
 };

@@ -104,8 +104,8 @@ describe('a resource that is read again', () => {
       return [headers.get('cache-control'), headers.get('vary')];
     };
     const { id } = (await order(ada, { submit: false })).body;
-    expect(await of(`/v1/orders/${id}`)).toEqual(['private, no-cache', 'Authorization']);
-    expect(await of('/v1/users/me')).toEqual(['private, no-cache', 'Authorization']);
+    expect(await of(`/v1/orders/${id}`)).toEqual(['private, no-cache', 'Authorization, X-API-Key']);
+    expect(await of('/v1/users/me')).toEqual(['private, no-cache', 'Authorization, X-API-Key']);
     expect(await of(`/v1/products/${tea}`)).toEqual(['no-cache', null]);
     expect(await of('/v1/orders')).toEqual(['no-store', null]);
     expect(await of(`/v1/payments/${id}`)).toEqual(['no-store', null]);

@@ -62,7 +62,7 @@ describe('a script of another web site', () => {
       ...signedIn,
       'if-none-match': answers[1]!.headers.get('etag')!,
     });
-    expect([unchanged.status, unchanged.headers.get('vary')]).toEqual([304, 'Origin, Authorization']);
+    expect([unchanged.status, unchanged.headers.get('vary')]).toEqual([304, 'Origin, Authorization, X-API-Key']);
   });
 
   it('of any other origin is told nothing', async () => {
