@@ -9,7 +9,7 @@ const outcomes = { 'payment.completed': 'completed', 'payment.failed': 'failed',
 
 /** What was taken and given back, by currency, and how payments ended. */
 @BusinessMetrics()
-@ProjectionOf('payments.figures')
+@ProjectionOf('payments.figures', { awaited: false })
 export class PaymentFigures extends Figures<never> implements MetricSource {
   readonly eventTypes = Object.keys(outcomes);
 
