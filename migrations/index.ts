@@ -8,7 +8,9 @@ import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
 import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
 import { Orders1790000000014 } from './orders/0001-orders';
 import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
+import { OrdersFigures1790000000160 } from './orders/0003-figures';
 import { Payments1790000000012 } from './payments/0001-payments';
+import { PaymentsFigures1790000000161 } from './payments/0002-figures';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
 import { Products1790000000011 } from './products/0001-products';
 import { ProductsSkuKeys1790000000110 } from './products/0002-sku-keys';
@@ -58,4 +60,6 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   UsersSessions1790000000120,
   UsersApiKeys1790000000121,
   UsersIdentities1790000000130,
+  OrdersFigures1790000000160,
+  PaymentsFigures1790000000161,
 ];

@@ -3,7 +3,7 @@ import { PinoLogger } from 'nestjs-pino';
 import type { Config } from '../config/config';
 import { currentContext } from '../kernel/context';
 import { shortened } from '../kernel/http/text';
-import { loggerOptions } from './logging';
+import { loggerOptions, spanMembers } from './logging';
 
 /** A response that takes longer is worth a warning, in ms; what the client asked to wait (`Prefer: wait`) not counted. */
 const slowMs = 1000;
@@ -44,13 +44,17 @@ export function logAccess(fastify: FastifyInstance, { ACCESS_LOG, LOG_LEVEL, NOD
   logger.setContext('Access');
   fastify.addHook('onRequest', (request, reply, done) => {
     const context = currentContext();
+    const span = spanMembers();
     // the only event that comes in every case, also when the client has gone
     reply.raw.once('close', () => {
       const { correlationId, actor } = context;
       const line = accessLine(request, reply, correlationId, actor);
       const level = levelOf(line, request);
       if (level === undefined || (level === 'info' && wanted === 'problems')) return;
-      logger[level](line, `${line.method} ${line.path} ${line.status} in ${line.durationMs} ms, ${actor}`);
+      logger[level](
+        { ...line, ...span },
+        `${line.method} ${line.path} ${line.status} in ${line.durationMs} ms, ${actor}`,
+      );
     });
     done();
   });

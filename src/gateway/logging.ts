@@ -21,14 +21,16 @@ export function loggerOptions(level: string, readable: boolean): Params {
       formatters: readable ? undefined : { level: (label) => ({ level: label }) },
       mixin: () => {
         const { correlationId, actor } = currentContext();
-        if (actor === 'system') return {};
-        // by the names that OpenTelemetry gives them, for tools that lead from a line to its trace
-        const span = activeSpanContext();
-        const trace = span && { trace_id: span.traceId, span_id: span.spanId };
-        return { traceId: correlationId, ...trace };
+        return actor === 'system' ? {} : { traceId: correlationId, ...spanMembers() };
       },
     },
   };
+}
+
+/** By the names that OpenTelemetry gives them, for tools that lead from a line to its trace. */
+export function spanMembers(): { trace_id: string; span_id: string } | undefined {
+  const span = activeSpanContext();
+  return span && { trace_id: span.traceId, span_id: span.spanId };
 }
 
 /** Nest's account of every module and route that it finds, at every start. */

@@ -1,7 +1,6 @@
-import { SpanStatusCode } from '@opentelemetry/api';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ExecutionContext } from '../kernel/context';
-import { beginSpan, SpanKind } from '../kernel/tracing/tracing';
+import { beginSpan, SpanKind, SpanStatusCode } from '../kernel/tracing/tracing';
 import { isProbe } from './access-log';
 
 /**

@@ -241,6 +241,52 @@ describe('the trace of an order', () => {
   });
 });
 
+describe('a sampler that records no trace of its own', () => {
+  const collector = new Collector();
+  let app: AppProcess;
+  let admin: Api;
+
+  beforeAll(async () => {
+    ({ app, admin } = await start({
+      NODE_ENV: 'production',
+      OTEL_EXPORTER_OTLP_ENDPOINT: await collector.open(),
+      OTEL_SERVICE_NAME: 'shop',
+      OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+      OTEL_TRACES_SAMPLER_ARG: '0',
+    }));
+  });
+  afterAll(async () => {
+    await app.end();
+    await collector.close();
+  });
+
+  it('records the whole trace of a caller who does, batches included, and nothing else', async () => {
+    const trace = '4bf92f3577b34da6a3ce929d0e0e4738';
+    const unrecorded = await admin.post('/v1/orders', anOrder(), waiting);
+    const traceparent = `00-${trace}-00f067aa0ba902b7-01`;
+    const { status, body, headers } = await admin.post('/v1/orders', anOrder(), { ...waiting, traceparent });
+    expect(status).toBe(202);
+    const names = ['POST /v1/orders', 'commit', 'project orders.order-details', 'call payment-provider'];
+    await eventually(() => names.every((name) => collector.spans.some((span) => span.name === name)));
+    const own = collector.spans.filter(({ traceId }) => traceId === trace);
+    const batches = collector.spans.filter(({ traceId }) => traceId !== trace);
+    expect(own.length).toBeGreaterThan(15);
+    for (const { name, links } of batches) {
+      expect(name).toMatch(/^(commit$|project )/);
+      expect(links.filter(({ traceId }) => traceId !== trace)).toEqual([]);
+    }
+    expect(JSON.stringify(collector.spans)).toContain(body['id']);
+    expect(JSON.stringify(collector.spans)).not.toContain(unrecorded.body['id']);
+    expect(own[0]!.resource).toMatchObject({ 'service.name': 'shop' });
+
+    // a line of the log leads to its trace
+    const id = headers.get('x-request-id')!;
+    const [text] = await app.says(new RegExp(`^.*"traceId":"${id}".*"context":"Access".*$`, 'm'));
+    const request = own.find(({ name }) => name === 'POST /v1/orders')!;
+    expect(JSON.parse(text)).toMatchObject({ trace_id: trace, span_id: request.spanId });
+  });
+});
+
 describe('a collector that is away', () => {
   it('disturbs nobody, is told of once, and does not delay the shutdown', async () => {
     const nobody = `http://127.0.0.1:${await freePort()}`;

@@ -7,11 +7,13 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { DataSource } from 'typeorm';
 import { Database } from '../../kernel/database/database';
 import { EventStore } from '../../kernel/event-store/event-store';
+import type { Metric } from '../../kernel/metrics/metric-source';
 import { Resilience } from '../../kernel/resilience/policies';
 import { type OpenSagas, type OpenSagaStatus, SagaInstances } from '../../kernel/sagas/saga-instances';
 import { Sagas } from '../../kernel/sagas/sagas';
 import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
+import { ModuleMetrics } from './module-metrics';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
 const patienceMs = 3000;
@@ -24,8 +26,9 @@ interface Stored {
   readonly sagas: Partial<Record<OpenSagaStatus, number>>;
   readonly definitions: readonly OpenSagas[];
   readonly historyChanges?: number;
+  readonly business: readonly Metric[];
 }
-const nothing: Stored = { subscriptions: [], sagas: {}, definitions: [] };
+const nothing: Stored = { subscriptions: [], sagas: {}, definitions: [], business: [] };
 
 type Sample = readonly [value: number, ...labels: (string | number)[]];
 
@@ -51,6 +54,7 @@ export class Metrics implements OnModuleInit {
     private readonly definitions: Sagas,
     private readonly resilience: Resilience,
     private readonly history: LogHistory,
+    private readonly ofModules: ModuleMetrics,
   ) {}
 
   onModuleInit(): void {
@@ -61,6 +65,7 @@ export class Metrics implements OnModuleInit {
     this.describeDatabase();
     this.measureBatches();
     this.measureRequests();
+    this.ofModules.find();
   }
 
   /** In the text format 0.0.4. Without a database it tells what the process itself knows, within three seconds or so. */
@@ -69,7 +74,7 @@ export class Metrics implements OnModuleInit {
     this.up = answer !== undefined;
     this.stored = answer ?? nothing;
     for (const fill of this.families) fill();
-    return this.registry.metrics();
+    return (await this.registry.metrics()) + this.ofModules.text(this.stored.business);
   }
 
   private describeSubscriptions(): void {
@@ -228,12 +233,14 @@ export class Metrics implements OnModuleInit {
       this.sagas.open(),
       this.sagas.openByDefinition(),
       this.history.unacknowledged(),
+      this.ofModules.read(),
     ])
-      .then(([subscriptions, sagas, definitions, historyChanges]) => ({
+      .then(([subscriptions, sagas, definitions, historyChanges, business]) => ({
         subscriptions,
         sagas,
         definitions,
         historyChanges,
+        business,
       }))
       .catch(() => undefined)
       .finally(() => {

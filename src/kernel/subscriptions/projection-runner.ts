@@ -16,11 +16,15 @@ import { Runner, type RunnerDependencies, type Share } from './runner';
 const page = 2000;
 /** A quiet log: other processes that wait for this view learn from the checkpoint that it has seen everything. */
 const idleSaveMs = 50;
+/** How long a view that nobody awaits gathers events between two batches, in ms: under load, few and large ones. */
+const gatherMs = 100;
 
 /** Feeds one projection from the log. */
 export class ProjectionRunner extends Runner {
   readonly kind = 'projection';
   readonly version: number;
+  /** Whether requests wait for it to show what they changed. */
+  readonly awaited: boolean;
   protected readonly types: ReadonlySet<string>;
   /** The newest event that this worker has read up to. */
   private seen: LogPosition | undefined;
@@ -28,7 +32,7 @@ export class ProjectionRunner extends Runner {
   protected wake: () => void = () => {};
 
   constructor(
-    { name, version }: Pick<ProjectionMetadata, 'name' | 'version'>,
+    { name, version, awaited = true }: Pick<ProjectionMetadata, 'name' | 'version'> & { readonly awaited?: boolean },
     protected readonly projection: Projection,
     share: Share,
     deps: RunnerDependencies,
@@ -37,6 +41,7 @@ export class ProjectionRunner extends Runner {
   ) {
     super(name, share, deps);
     this.version = version;
+    this.awaited = awaited;
     this.types = new Set(projection.eventTypes);
   }
 
@@ -110,6 +115,7 @@ export class ProjectionRunner extends Runner {
         pauses = 0;
         if (last >= suspect) limit = Math.min(limit * 2, page);
         attempt = last >= suspect || limit === 1 ? 0 : retry.attempts - 1;
+        if (!this.awaited && isNewest) await delay(gatherMs, undefined, { signal }).catch(() => undefined);
       } catch (error) {
         if (error instanceof Fenced) throw error;
         if (this.isHeldAgainst(relevant, error)) {

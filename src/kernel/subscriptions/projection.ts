@@ -19,13 +19,18 @@ export interface ProjectionMetadata {
   /** Raised when the same events make another view: it is then rebuilt at the next start, beside the live one. */
   readonly version: number;
   readonly segments: number;
+  /** False for a view that nobody reads right after a change: requests do not wait for it, and it gathers events. */
+  readonly awaited: boolean;
 }
 
 export const PROJECTION = 'kernel:projection';
 
 /** Names a provider's projection for ever: its checkpoint hangs on it. `context.view-name`. */
-export function ProjectionOf(name: string, options: { version?: number; segments?: number } = {}): ClassDecorator {
-  const metadata: ProjectionMetadata = { version: 1, segments: 1, ...options, name };
+export function ProjectionOf(
+  name: string,
+  options: { version?: number; segments?: number; awaited?: boolean } = {},
+): ClassDecorator {
+  const metadata: ProjectionMetadata = { version: 1, segments: 1, awaited: true, ...options, name };
   return (target) => {
     Injectable()(target);
     SetMetadata(PROJECTION, metadata)(target);

@@ -184,7 +184,7 @@ export class Subscriptions implements OnApplicationBootstrap, BeforeApplicationS
   /** @returns false when the views of this log position took longer than `timeoutMs` */
   async projected(position: number, timeoutMs: number): Promise<boolean> {
     const deadline = Date.now() + timeoutMs;
-    const projections = this.runners.filter((runner) => runner.kind === 'projection');
+    const projections = this.runners.filter((runner) => runner instanceof ProjectionRunner && runner.awaited);
     const mine = projections.filter((runner) => runner.active);
     const others = projections.filter((runner) => !runner.active);
     const reached = Promise.all([

@@ -19,7 +19,7 @@ import { DomainError } from '../domain-error';
 import { messageOf } from '../fault';
 import { formatTraceparent, parseTraceparent } from './traceparent';
 
-export { type Span, SpanKind } from '@opentelemetry/api';
+export { type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 
 export interface SpanDescription {
   readonly kind?: SpanKind;

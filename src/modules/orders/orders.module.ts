@@ -15,6 +15,7 @@ import { AwaitFulfilmentHandler, ConcludeCancellation, Fulfil } from './processe
 import { Progress } from './processes/progress';
 import { CancelWithdrawn } from './processes/withdrawal';
 import { GetOrderHandler, OrderDetailsProjection } from './views/order-details';
+import { OrderFigures } from './views/order-figures';
 import { ListOrdersHandler } from './views/order-list';
 import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timeline';
 
@@ -42,6 +43,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     GetOrderHandler,
     ListOrdersHandler,
     OrderTimelineProjection,
+    OrderFigures,
     GetTimelineHandler,
   ],
 })

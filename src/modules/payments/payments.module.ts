@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { Charging, ProcessPaymentHandler, RefundCancelled, RefundPaymentHandler, Settle } from './charging';
+import { PaymentFigures } from './payment-figures';
 import { PaymentStreams } from './payment';
 import { PaymentProvider } from './payment-provider';
 import { PaymentsController } from './payments.controller';
@@ -18,6 +19,7 @@ import { SandboxProvider } from './sandbox-provider';
     Settle,
     RefundCancelled,
     PaymentsProjection,
+    PaymentFigures,
     Payments,
   ],
 })
