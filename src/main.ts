@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { type Config, ConfigError, readConfig } from './config/config';
 import { help } from './config/help';
 import { signingSecret } from './config/signing-secret';
+import { unknownSettings } from './config/unknown-settings';
 import { excessivePower } from './kernel/database/application-role';
 import { startEmbeddedPostgres } from './kernel/database/embedded-postgres';
 import { migrate } from './kernel/database/migrate';
@@ -19,9 +20,10 @@ async function main(args: readonly string[]): Promise<void> {
   const unknown = args.find((arg) => !['--migrate', '--reset-admin-password'].includes(arg));
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
-  const config = readConfig(process.env);
   const note = (msg: string) => lines.say(msg);
   const warn = (msg: string) => lines.say(msg, 'warn');
+  unknownSettings(process.env).forEach((sentence) => warn(sentence));
+  const config = readConfig(process.env);
   let database: DatabaseInUse | undefined;
   const shutdown = new Shutdown(config.SHUTDOWN_TIMEOUT);
   const starting = new AbortController();

@@ -51,6 +51,7 @@ describe('the process', () => {
       ran({ PORT: 'abc' }),
       ran({ JWT_SECRET: 'short' }),
       ran({ NODE_ENV: 'production', DATABASE_URL }),
+      ran({ DATABASE_URI: DATABASE_URL, PORT: 'abc' }),
     ]);
     expect(found[0]).toMatchObject(sentence(/Configuration: PORT /));
     expect(found[1]).toMatchObject(sentence(/Configuration: JWT_SECRET /));
@@ -58,6 +59,8 @@ describe('the process', () => {
       level: 'error',
       msg: expect.stringMatching(/^Configuration: JWT_SECRET must be set in production/),
     });
+    // first, since it may be the cause of what is wrong
+    expect(found[3].output).toMatch(/^Warning: DATABASE_URI is not a setting .* mean DATABASE_URL\?\nConfiguration: PORT /);
   });
 
   describe('with the Postgres that it brings', () => {
