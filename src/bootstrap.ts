@@ -12,7 +12,7 @@ import { Database } from './kernel/database/database';
 export async function createApp(options: AppOptions): Promise<NestFastifyApplication> {
   const { config } = options;
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), await httpServer(config), {
-    logger: earlyLogger(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
+    logger: earlyLogger(loggerOptions(config)),
     abortOnError: false,
   });
   app.useLogger(app.get(AppLogger));

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { type Config, ConfigError, readConfig } from './config/config';
+import { type Config, ConfigError, logFormatOf, readConfig } from './config/config';
 import { help } from './config/help';
 import { signingSecret } from './config/signing-secret';
 import { unknownSettings } from './config/unknown-settings';
@@ -13,7 +13,7 @@ import { type DatabaseInUse, obstacleOf } from './obstacles';
 import { Shutdown } from './shutdown';
 
 /** As the environment has it: what is wrong with the configuration is said in the same form. */
-const lines = new Lines(process.env['NODE_ENV'] === 'production');
+const lines = new Lines(logFormatOf(process.env) === 'json');
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) return console.log(help());

@@ -11,7 +11,7 @@ import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
-import { limitRequests, maxBodyBytes } from './request-limits';
+import { limitRequests } from './request-limits';
 import { secureHeaders } from './security-headers';
 import { paceSignIns } from './sign-in-pace';
 import { answerUnreadable, refuseTunnels } from './unreadable-requests';
@@ -32,7 +32,7 @@ const connectionsCheckingInterval = 1000;
 export async function httpServer(config: Config): Promise<FastifyAdapter> {
   const requestTimeout = config.REQUEST_TIMEOUT_SECONDS * 1000;
   const adapter = new FastifyAdapter({
-    bodyLimit: maxBodyBytes,
+    bodyLimit: config.MAX_BODY_BYTES,
     trustProxy: config.TRUSTED_PROXIES ?? false,
     requestTimeout,
     connectionTimeout,
@@ -66,7 +66,7 @@ export async function httpServer(config: Config): Promise<FastifyAdapter> {
   limitRequests(fastify);
   answerOtherMethods(fastify);
   boundBodiesInMemory(fastify);
-  parseBodies(adapter);
+  parseBodies(adapter, config.MAX_BODY_BYTES);
   answerNotModified(fastify);
   return adapter;
 }
