@@ -23,7 +23,8 @@ async function main(args: readonly string[]): Promise<void> {
   const note = (msg: string) => lines.say(msg);
   const warn = (msg: string) => lines.say(msg, 'warn');
   unknownSettings(process.env).forEach((sentence) => warn(sentence));
-  const config = readConfig(process.env);
+  const resetting = args.includes('--reset-admin-password');
+  const config = readConfig(resetting ? { ...process.env, ADMIN_PASSWORD: undefined } : process.env);
   let database: DatabaseInUse | undefined;
   const shutdown = new Shutdown(config.SHUTDOWN_TIMEOUT);
   const starting = new AbortController();
@@ -51,7 +52,13 @@ async function main(args: readonly string[]): Promise<void> {
       database = { url: ownerUrl, setting: config.DATABASE_OWNER_URL ? 'DATABASE_OWNER_URL' : 'DATABASE_URL' };
       await assertSuitable(database.url, database.setting);
     } else {
-      const embedded = startEmbeddedPostgres({ directory: config.DATA_DIR, log: note, signal: starting.signal });
+      const embedded = startEmbeddedPostgres({
+        directory: config.DATA_DIR,
+        log: note,
+        // an administrator who has lost the password need not stop the server for it
+        join: resetting,
+        signal: starting.signal,
+      });
       shutdown.add(
         () => 'the embedded Postgres',
         async () => (await embedded.catch(() => undefined))?.stop(),
@@ -102,7 +109,7 @@ async function main(args: readonly string[]): Promise<void> {
       () => app.getHttpAdapter().close() as Promise<void>,
     );
     if (shutdown.begun) return;
-    if (args.includes('--reset-admin-password')) {
+    if (resetting) {
       await app.init();
       const { CommandBus } = await import('@nestjs/cqrs');
       const { ResetAdministrator } = await import('./modules/users/contracts/reset-password.js');
@@ -115,7 +122,7 @@ async function main(args: readonly string[]): Promise<void> {
     note(`Orderloom listens on ${url}`);
     if (config.DOCS ?? config.NODE_ENV !== 'production') {
       note(`Swagger UI: ${url}/docs - press Authorize and sign in as ${config.ADMIN_EMAIL}`);
-      note('Lost the password? Stop Orderloom and run: npm start -- --reset-admin-password');
+      note('Lost the password? Run npm run admin:reset-password in another terminal.');
     }
   } catch (error) {
     // what was interrupted by a signal is no failure: the signal's handler ends the process

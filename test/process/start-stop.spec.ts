@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { eventually } from '../kernel/support';
 import { Api } from '../support/api';
 import { AppProcess, freePort, isAlive, isReady, postmasterPid } from './app-process';
 
@@ -60,7 +61,9 @@ describe('the process', () => {
       msg: expect.stringMatching(/^Configuration: JWT_SECRET must be set in production/),
     });
     // first, since it may be the cause of what is wrong
-    expect(found[3].output).toMatch(/^Warning: DATABASE_URI is not a setting .* mean DATABASE_URL\?\nConfiguration: PORT /);
+    expect(found[3].output).toMatch(
+      /^Warning: DATABASE_URI is not a setting .* mean DATABASE_URL\?\nConfiguration: PORT /,
+    );
   });
 
   describe('with the Postgres that it brings', () => {
@@ -90,6 +93,21 @@ describe('the process', () => {
       const second = await ran({ DATA_DIR: dataDirectory(), PORT: String(await freePort()) });
       expect(second).toMatchObject(sentence(/The data directory \S+ is in use by process \d+ /));
       expect(await isReady(url)).toBe(true);
+    });
+
+    it('has a new password for the administrator while it runs', async () => {
+      const old = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      const reset = await ran({ DATA_DIR: dataDirectory(), PORT: String(port) }, '--reset-admin-password');
+      expect(reset).toMatchObject({
+        code: 0,
+        output: expect.stringMatching(/^Administrator \S+ has the new password \S+ \(shown only this once\)\n$/),
+      });
+      signInDetails.password = / password (\S+) /.exec(reset.output)![1]!;
+      expect(app.running && (await isReady(url))).toBe(true);
+      const admin = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      expect((await admin.get('/v1/users/me')).status).toBe(200);
+      // tokens from before end within a second
+      await eventually(async () => (await old.get('/v1/users/me')).status === 401);
     });
 
     it('finishes what is in flight when it is told to stop, and then stops the database', async () => {

@@ -173,6 +173,9 @@ function readPassword(path: string): string | undefined {
   return (existsSync(path) && readFileSync(path, 'utf8').trim()) || undefined;
 }
 
+/** Of the owner, once there is a cluster. */
+export const ownerPassword = (home: Home) => readPassword(join(home.path, 'password'));
+
 const newPassword = () => randomBytes(24).toString('base64url');
 
 /** Of the application's role; a new one when there is none, which the role has to be given then. */

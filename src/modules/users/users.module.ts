@@ -208,8 +208,8 @@ export class UsersModule implements OnApplicationBootstrap {
     if (await this.accounts.anyAdmin()) {
       if (given && !(await this.signIn.isPasswordOf(email, given))) {
         this.logger.warn(
-          `ADMIN_PASSWORD is not the password of ${email}, and is ignored: it only counts while there is no ` +
-            'administrator. If the password is lost, stop Orderloom and run: npm start -- --reset-admin-password',
+          `ADMIN_PASSWORD is ignored, because an administrator exists already. It is not the password of ${email}: ` +
+            'if that is lost, npm run admin:reset-password gives a new one.',
         );
       }
       return;
