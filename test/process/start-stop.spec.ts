@@ -81,6 +81,7 @@ describe('the process', () => {
 
     it('tells at the first start, once, how to sign in and where', async () => {
       start();
+      await app.says(/^Creating a database in \S+, which takes some seconds\n/);
       await app.ready(url);
       const [, made] = await app.says(/admin@orderloom\.local created, password (\S+) \(shown only this once\)/);
       await app.says(new RegExp(`Swagger UI: ${url}/docs - press Authorize and sign in as admin@orderloom.local`));
@@ -159,7 +160,7 @@ describe('the process', () => {
     const env = { DATA_DIR: join(directory, 'migrated') };
     expect(await ran(env, '--migrate')).toMatchObject({
       code: 0,
-      output: expect.stringMatching(/^Database: \d+ migrations applied\n$/),
+      output: expect.stringMatching(/^Creating a database in \S+,.*\nDatabase: \d+ migrations applied\n$/),
     });
     expect(await ran(env, '--migrate')).toMatchObject({ code: 0, output: 'Database: up to date\n' });
     expect(postmasterPid(env.DATA_DIR)).toBeUndefined();

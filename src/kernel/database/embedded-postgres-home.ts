@@ -232,6 +232,7 @@ export async function prepareCluster(home: Home, bin: string, durable: boolean, 
         `${home.data} is not empty and holds no Postgres cluster: move it away, choose another directory, or set DATABASE_URL`,
       );
     }
+    log(`Creating a database in ${home.path}, which takes some seconds`);
     const unfinished = join(home.path, `data.new-${randomBytes(4).toString('hex')}`);
     mkdirSync(unfinished, { mode: 0o700 });
     if (home.account) chownSync(unfinished, home.account.uid, home.account.gid);

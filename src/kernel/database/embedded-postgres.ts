@@ -31,7 +31,7 @@ export interface EmbeddedPostgres {
 export interface EmbeddedPostgresOptions {
   /** Where cluster, passwords, port, lock and server log are kept; made when absent. */
   readonly directory: string;
-  /** Gets one line for everything out of the ordinary; an ordinary start says nothing. */
+  /** Gets one line for everything that takes long or is out of the ordinary; an ordinary start says nothing. */
   readonly log?: (line: string) => void;
   /** Server settings on top of ours, e.g. `{ fsync: 'off' }` in tests. */
   readonly settings?: Readonly<Record<string, string>>;

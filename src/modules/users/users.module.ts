@@ -227,6 +227,7 @@ export class UsersModule implements OnApplicationBootstrap {
       if (await this.accounts.anyAdmin()) return;
       throw error;
     }
-    this.logger.log(`Administrator ${email} created${given ? '' : `, password ${password} (shown only this once)`}`);
+    const told = given ? 'the password in ADMIN_PASSWORD' : `password ${password} (shown only this once)`;
+    this.logger.log(`Administrator ${email} created, ${told}`);
   }
 }
