@@ -2,7 +2,7 @@
 #   with DATABASE_URL      against your Postgres; keeps nothing of its own
 #   without DATABASE_URL   as a single container with the embedded Postgres, data in /data:
 #     docker run --init --name orderloom -p 3000:3000 -v orderloom:/data \
-#       -e ADMIN_EMAIL=… -e ADMIN_PASSWORD=… -e DOCS=true orderloom
+#       -e ADMIN_EMAIL=… -e ADMIN_PASSWORD=… -e DOCS=true -e PAYMENT_PROVIDER=sandbox orderloom
 # `--init` reaps the processes of an embedded Postgres that was killed; `docker stop --time 30` lets requests finish.
 
 FROM node:24-bookworm-slim AS build

@@ -5,6 +5,7 @@ import { ConfigModule } from './config/config.module';
 import { GatewayModule } from './gateway/gateway.module';
 import { loggerOptions } from './gateway/logging';
 import { MetricsModule } from './gateway/metrics/metrics.module';
+import type { PoolSizes } from './kernel/database/database';
 import { KernelModule, type KernelOptions } from './kernel/kernel.module';
 import { OperationsModule } from './modules/operations/operations.module';
 import { OrdersModule } from './modules/orders/orders.module';
@@ -28,8 +29,8 @@ export class AppModule {
       module: AppModule,
       imports: [
         ConfigModule.forRoot(config),
-        LoggerModule.forRoot(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
-        KernelModule.forRoot(kernel),
+        LoggerModule.forRoot(loggerOptions(config)),
+        KernelModule.forRoot({ ...kernel, pools: poolsOf(config) }),
         GatewayModule.forRoot({
           secret,
           lifetimeSeconds: config.ACCESS_TOKEN_SECONDS,
@@ -45,4 +46,8 @@ export class AppModule {
       ],
     };
   }
+}
+
+function poolsOf({ DATABASE_POOL_READS, DATABASE_POOL_VIEWS, DATABASE_POOL_ROWS }: Config): PoolSizes {
+  return { reads: DATABASE_POOL_READS, views: DATABASE_POOL_VIEWS, rows: DATABASE_POOL_ROWS };
 }

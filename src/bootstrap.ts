@@ -15,7 +15,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   let provider: OidcProvider | undefined;
   const adapter = await httpServer(config, () => provider?.tokenEndpoint);
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.with(options), adapter, {
-    logger: earlyLogger(loggerOptions(config.LOG_LEVEL, config.NODE_ENV !== 'production')),
+    logger: earlyLogger(loggerOptions(config)),
     abortOnError: false,
   });
   app.useLogger(app.get(AppLogger));

@@ -1,8 +1,8 @@
 type Level = 'info' | 'warn' | 'error' | 'fatal';
 
 /**
- * What the process says itself, before and beside the logger of the application: readable lines or, in production, one
- * line of JSON each. Errors go to the standard error.
+ * What the process says itself, before and beside the logger of the application: readable lines or one line of JSON
+ * each (LOG_FORMAT). Errors go to the standard error.
  */
 export class Lines {
   constructor(private readonly json: boolean) {}

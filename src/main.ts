@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { type Config, ConfigError, readConfig } from './config/config';
+import { type Config, ConfigError, logFormatOf, readConfig } from './config/config';
 import { help } from './config/help';
 import { signingSecret } from './config/signing-secret';
+import { unknownSettings } from './config/unknown-settings';
 import { excessivePower } from './kernel/database/application-role';
 import { startEmbeddedPostgres } from './kernel/database/embedded-postgres';
 import { migrate } from './kernel/database/migrate';
@@ -12,16 +13,18 @@ import { type DatabaseInUse, obstacleOf } from './obstacles';
 import { Shutdown } from './shutdown';
 
 /** As the environment has it: what is wrong with the configuration is said in the same form. */
-const lines = new Lines(process.env['NODE_ENV'] === 'production');
+const lines = new Lines(logFormatOf(process.env) === 'json');
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--help') || args.includes('-h')) return console.log(help());
   const unknown = args.find((arg) => !['--migrate', '--reset-admin-password'].includes(arg));
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
-  const config = readConfig(process.env);
   const note = (msg: string) => lines.say(msg);
   const warn = (msg: string) => lines.say(msg, 'warn');
+  unknownSettings(process.env).forEach((sentence) => warn(sentence));
+  const resetting = args.includes('--reset-admin-password');
+  const config = readConfig(resetting ? { ...process.env, ADMIN_PASSWORD: undefined } : process.env);
   let database: DatabaseInUse | undefined;
   const shutdown = new Shutdown(config.SHUTDOWN_TIMEOUT);
   const starting = new AbortController();
@@ -49,7 +52,13 @@ async function main(args: readonly string[]): Promise<void> {
       database = { url: ownerUrl, setting: config.DATABASE_OWNER_URL ? 'DATABASE_OWNER_URL' : 'DATABASE_URL' };
       await assertSuitable(database.url, database.setting);
     } else {
-      const embedded = startEmbeddedPostgres({ directory: config.DATA_DIR, log: note, signal: starting.signal });
+      const embedded = startEmbeddedPostgres({
+        directory: config.DATA_DIR,
+        log: note,
+        // an administrator who has lost the password need not stop the server for it
+        join: resetting,
+        signal: starting.signal,
+      });
       shutdown.add(
         () => 'the embedded Postgres',
         async () => (await embedded.catch(() => undefined))?.stop(),
@@ -100,7 +109,7 @@ async function main(args: readonly string[]): Promise<void> {
       () => app.getHttpAdapter().close() as Promise<void>,
     );
     if (shutdown.begun) return;
-    if (args.includes('--reset-admin-password')) {
+    if (resetting) {
       await app.init();
       const { CommandBus } = await import('@nestjs/cqrs');
       const { ResetAdministrator } = await import('./modules/users/contracts/reset-password.js');
@@ -113,7 +122,7 @@ async function main(args: readonly string[]): Promise<void> {
     note(`Orderloom listens on ${url}`);
     if (config.DOCS ?? config.NODE_ENV !== 'production') {
       note(`Swagger UI: ${url}/docs - press Authorize and sign in as ${config.ADMIN_EMAIL}`);
-      note('Lost the password? Stop Orderloom and run: npm start -- --reset-admin-password');
+      note('Lost the password? Run npm run admin:reset-password in another terminal.');
     }
   } catch (error) {
     // what was interrupted by a signal is no failure: the signal's handler ends the process

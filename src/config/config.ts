@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { weaknessOf } from './secret-strength';
 import { Setting, settings } from './setting';
+import { withAuthority } from './database-url';
 import {
   databaseUrl,
   email,
@@ -28,6 +29,8 @@ const samplers = [
   'parentbased_always_off',
   'parentbased_traceidratio',
 ] as const;
+
+export type LogFormat = 'json' | 'pretty';
 
 /** Everything that the environment can set. */
 export class Config {
@@ -84,6 +87,38 @@ export class Config {
   )
   readonly DATABASE_OWNER_URL?: string;
 
+  @Setting(
+    'Database',
+    text(1, 1000, 'the path of a file in PEM format'),
+    'Certificate authority of the Postgres server. Its certificate is then verified, with its host name.',
+    {
+      details:
+        'The same as sslmode=verify-full and sslrootcert=FILE in DATABASE_URL and DATABASE_OWNER_URL, which take precedence.',
+      otherwise: 'none, so TLS is as sslmode in DATABASE_URL says',
+      example: '/etc/ssl/certs/postgres-ca.pem',
+    },
+  )
+  readonly DATABASE_CA_FILE?: string;
+
+  @Setting('Database', wholeNumber(3, 200), 'Connections of one process for reads of the log and of views.', {
+    details: 'A process has up to 7 connections beside its three pools, so 37 with the default sizes.',
+  })
+  readonly DATABASE_POOL_READS: number = 8;
+
+  @Setting(
+    'Database',
+    wholeNumber(3, 200),
+    'Connections of one process for building views and for idempotency keys, whose commits do not wait for the disk.',
+  )
+  readonly DATABASE_POOL_VIEWS: number = 12;
+
+  @Setting(
+    'Database',
+    wholeNumber(3, 200),
+    'Connections of one process for users, products and shipments, which are kept in rows.',
+  )
+  readonly DATABASE_POOL_ROWS: number = 10;
+
   @Setting('HTTP server', text(1, 255, 'an address of this machine'), 'Address to listen on; 0.0.0.0 for all.', {
     common: true,
   })
@@ -97,6 +132,9 @@ export class Config {
 
   @Setting('HTTP server', wholeNumber(1, 3600, 'seconds'), 'Time for a request to arrive in full.')
   readonly REQUEST_TIMEOUT_SECONDS: number = 30;
+
+  @Setting('HTTP server', wholeNumber(1024, 16_777_216, 'bytes'), 'Size of a request body; a larger one is refused.')
+  readonly MAX_BODY_BYTES: number = 1_048_576;
 
   @Setting(
     'HTTP server',
@@ -213,15 +251,90 @@ export class Config {
   })
   readonly OIDC_SWAGGER_CLIENT_ID?: string;
 
+  @Setting('Payments and shipping', oneOf('sandbox'), 'Payment provider. The sandbox moves no money.', {
+    otherwise: 'sandbox, but in production it must be set',
+    example: 'sandbox',
+    common: true,
+  })
+  readonly PAYMENT_PROVIDER?: 'sandbox';
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(100, 10_000, 'milliseconds'),
+    'Time for one attempt to call the payment provider.',
+  )
+  readonly PAYMENT_PROVIDER_TIMEOUT_MS: number = 5000;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(0, 4),
+    'Further attempts at once when a call to the payment provider fails.',
+  )
+  readonly PAYMENT_PROVIDER_RETRIES: number = 2;
+
+  @Setting('Payments and shipping', wholeNumber(1, 1000), 'Calls to the payment provider at a time, in one process.')
+  readonly PAYMENT_PROVIDER_CONCURRENCY: number = 64;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(1, 1000),
+    'Failures in a row after which the payment provider is taken to be down and not called.',
+  )
+  readonly PAYMENT_PROVIDER_BREAKER_FAILURES: number = 5;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(1, 3600, 'seconds'),
+    'Time after which a payment provider that was down is tried again.',
+  )
+  readonly PAYMENT_PROVIDER_BREAKER_SECONDS: number = 30;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(100, 10_000, 'milliseconds'),
+    'Time for one attempt to call the carrier.',
+  )
+  readonly CARRIER_TIMEOUT_MS: number = 5000;
+
+  @Setting('Payments and shipping', wholeNumber(0, 4), 'Further attempts at once when a call to the carrier fails.')
+  readonly CARRIER_RETRIES: number = 2;
+
+  @Setting('Payments and shipping', wholeNumber(1, 1000), 'Calls to the carrier at a time, in one process.')
+  readonly CARRIER_CONCURRENCY: number = 64;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(1, 1000),
+    'Failures in a row after which the carrier is taken to be down and not called.',
+  )
+  readonly CARRIER_BREAKER_FAILURES: number = 5;
+
+  @Setting(
+    'Payments and shipping',
+    wholeNumber(1, 3600, 'seconds'),
+    'Time after which a carrier that was down is tried again.',
+  )
+  readonly CARRIER_BREAKER_SECONDS: number = 30;
+
+  @Setting(
+    'Retention',
+    wholeNumber(1, 8760, 'hours'),
+    'Time that the response to an Idempotency-Key is kept, to be repeated to the same request.',
+  )
+  readonly IDEMPOTENCY_KEY_HOURS: number = 48;
+
   @Setting(
     'Logs and metrics',
     oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     'Messages below this level are not logged.',
-    {
-      common: true,
-    },
   )
   readonly LOG_LEVEL: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent' = 'info';
+
+  @Setting('Logs and metrics', oneOf('json', 'pretty'), 'One line of JSON for each message, or text for people.', {
+    otherwise: 'pretty, but json in production',
+    example: 'json',
+  })
+  readonly LOG_FORMAT?: LogFormat;
 
   @Setting(
     'Logs and metrics',
@@ -289,13 +402,45 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   const config = Object.assign(new Config(), values);
   if (problems.length === 0) problems.push(...conflictsOf(config));
   if (problems.length > 0) throw new ConfigError(`Configuration: ${problems.join('; ')}`);
-  return config;
+  return Object.assign(config, databaseUrlsOf(config));
+}
+
+/** With the certificate authority, wherever they are used. */
+function databaseUrlsOf({ DATABASE_URL, DATABASE_OWNER_URL, DATABASE_CA_FILE }: Config): Partial<Config> {
+  if (!DATABASE_CA_FILE || !DATABASE_URL) return {};
+  const [url, ownerUrl] = [DATABASE_URL, DATABASE_OWNER_URL].map(
+    (each) => each && withAuthority(each, DATABASE_CA_FILE),
+  );
+  return { DATABASE_URL: url, DATABASE_OWNER_URL: ownerUrl };
+}
+
+/** What the policy of a service outside takes from the settings that begin with its name. */
+export function callsTo(service: 'PAYMENT_PROVIDER' | 'CARRIER', config: Config) {
+  return {
+    timeoutMs: config[`${service}_TIMEOUT_MS`],
+    retries: config[`${service}_RETRIES`],
+    maxConcurrent: config[`${service}_CONCURRENCY`],
+    breaker: {
+      failureThreshold: config[`${service}_BREAKER_FAILURES`],
+      timeout: config[`${service}_BREAKER_SECONDS`] * 1000,
+    },
+  };
+}
+
+/** Of a configuration, or of the environment: what is wrong with the configuration is said in the same form. */
+export function logFormatOf({ NODE_ENV, LOG_FORMAT }: { NODE_ENV?: string; LOG_FORMAT?: string }): LogFormat {
+  if (LOG_FORMAT) return LOG_FORMAT === 'json' ? 'json' : 'pretty';
+  return NODE_ENV === 'production' ? 'json' : 'pretty';
 }
 
 /** What is wrong although each setting is right by itself. */
 function conflictsOf(config: Config): string[] {
-  const { NODE_ENV, DATABASE_URL, DATABASE_OWNER_URL, JWT_SECRET, OIDC_ISSUER, OIDC_AUDIENCE } = config;
+  const { NODE_ENV, DATABASE_URL, DATABASE_OWNER_URL, DATABASE_CA_FILE, JWT_SECRET } = config;
+  const { OIDC_ISSUER, OIDC_AUDIENCE, PAYMENT_PROVIDER } = config;
   const conflicts: string[] = [];
+  if (DATABASE_CA_FILE && !DATABASE_URL) {
+    conflicts.push('DATABASE_CA_FILE needs DATABASE_URL: the Postgres that Orderloom runs itself has no TLS');
+  }
   if (DATABASE_OWNER_URL && !DATABASE_URL) {
     conflicts.push('DATABASE_OWNER_URL needs DATABASE_URL, which the application uses once the migrations have run');
   }
@@ -315,6 +460,12 @@ function conflictsOf(config: Config): string[] {
   if (NODE_ENV === 'production' && OIDC_ISSUER && isInsecure(new URL(OIDC_ISSUER))) {
     conflicts.push(
       'OIDC_ISSUER must begin with https:// in production: its keys could be replaced on the way otherwise',
+    );
+  }
+  if (NODE_ENV === 'production' && !PAYMENT_PROVIDER) {
+    conflicts.push(
+      'PAYMENT_PROVIDER must be set in production, where the sandbox is not taken by itself because it moves no money: ' +
+        'set PAYMENT_PROVIDER=sandbox to use it nevertheless',
     );
   }
   return conflicts;

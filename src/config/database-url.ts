@@ -69,6 +69,16 @@ export function parseDatabaseUrl(text: string): DatabaseUrl {
   };
 }
 
+/** The URL with a certificate authority that its server must have, unless it says itself what it wants of TLS. */
+export function withAuthority(text: string, file: string): string {
+  const { hosts, parameters } = parseDatabaseUrl(text);
+  // Postgres has no TLS on a socket
+  if (hosts.every(({ host }) => host.startsWith('/'))) return text;
+  if (parameters.has('sslrootcert') || /^(disable|no-verify)$/.test(parameters.get('sslmode') ?? '')) return text;
+  const mode = parameters.has('sslmode') ? '' : 'sslmode=verify-full&';
+  return `${text}${text.includes('?') ? '&' : '?'}${mode}sslrootcert=${encodeURIComponent(file)}`;
+}
+
 /** For messages, without the password: `orders at db-1:5432 and db-2`. */
 export function describeDatabase(text: string): string {
   const { hosts, database } = parseDatabaseUrl(text);

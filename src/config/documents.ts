@@ -20,7 +20,8 @@ function between(current: string, written: string): string {
 function environmentFile(): string {
   const intro =
     '# The settings of Orderloom. docs/configuration.md shows them as tables.\n' +
-    '# A line with a value shows the default or an example. Remove its # to set it.\n';
+    '# Copy this file to .env, which npm start reads, and remove the # of what you set.\n' +
+    '# A line shows the default or an example. The environment takes precedence over .env.\n';
   const entry = ({ name, preset, example, text }: DescribedSetting) =>
     `\n${commented(text)}\n#${name}=${preset || (example ?? '')}\n`;
   return intro + groups.map((group) => settingsOf(group).map(entry).join('')).join('');

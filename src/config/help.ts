@@ -11,7 +11,7 @@ Usage: npm start [-- --help | --migrate | --reset-admin-password]
 
   --migrate               bring the database up to date and end
   --reset-admin-password  give the administrator ADMIN_EMAIL a new random password,
-                          print it and end
+                          print it and end; also while the server runs
   --help                  this text
 
 Settings are variables of the environment. None is needed for a trial. A setting that

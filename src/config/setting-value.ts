@@ -33,7 +33,7 @@ export function wholeNumber(least: number, most: number, unit?: string): Setting
 export const flag: SettingValue<boolean> = of('true or false', (text) => ({ true: true, false: false })[text]);
 
 export function oneOf<const Choice extends string>(...choices: readonly Choice[]): SettingValue<Choice> {
-  const form = `${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`;
+  const form = [choices.slice(0, -1).join(', '), choices.at(-1)].filter(Boolean).join(' or ');
   return of(form, (text) => choices.find((choice) => choice === text));
 }
 

@@ -37,10 +37,10 @@ export interface AccessLine {
  * of its own, at level error, from ProblemDetailsFilter; this one warns. Requests that are refused because something is
  * busy are many at a time, and are warned of there once a second.
  */
-export function logAccess(fastify: FastifyInstance, { ACCESS_LOG, LOG_LEVEL, NODE_ENV }: Config): void {
-  const wanted = ACCESS_LOG ?? (NODE_ENV === 'production' ? 'all' : 'problems');
+export function logAccess(fastify: FastifyInstance, config: Config): void {
+  const wanted = config.ACCESS_LOG ?? (config.NODE_ENV === 'production' ? 'all' : 'problems');
   if (wanted === 'off') return;
-  const logger = new PinoLogger(loggerOptions(LOG_LEVEL, NODE_ENV !== 'production'));
+  const logger = new PinoLogger(loggerOptions(config));
   logger.setContext('Access');
   fastify.addHook('onRequest', (request, reply, done) => {
     const context = currentContext();

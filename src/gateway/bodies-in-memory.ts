@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '../kernel/http/problem';
 
-/** Of all bodies that are being received, together. A body is at most 1 MiB and as a rule arrives within milliseconds. */
+/** Of all bodies that are being received, together. A body is small (MAX_BODY_BYTES) and as a rule arrives within milliseconds. */
 const maxBytes = 64 << 20;
 
 /** What a chunk takes besides its bytes: a Buffer and its place in a list. Makes one-byte chunks count for what they cost. */

@@ -2,16 +2,16 @@ import { isUtf8 } from 'node:buffer';
 import type { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '../kernel/http/problem';
-import { assertFewValues, maxBodyBytes, maxMembers, tooManyMembers } from './request-limits';
+import { assertFewValues, maxMembers, tooManyMembers } from './request-limits';
 
 const json = 'application/json';
 const form = 'application/x-www-form-urlencoded';
 
 /** JSON and, for OAuth2 clients, forms; both in UTF-8 and uncompressed. Anything else is answered with 415, unread. */
-export function parseBodies(adapter: FastifyAdapter): void {
+export function parseBodies(adapter: FastifyAdapter, bodyLimit: number): void {
   const fastify = adapter.getInstance<FastifyInstance>();
   const parseJson = fastify.getDefaultJsonParser('error', 'error');
-  const options = { bodyLimit: maxBodyBytes };
+  const options = { bodyLimit };
   fastify.removeContentTypeParser('text/plain');
   adapter.useBodyParser(json, false, options, (request, body, done) => {
     assertFewValues(body);

@@ -12,7 +12,7 @@ import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
-import { limitRequests, maxBodyBytes } from './request-limits';
+import { limitRequests } from './request-limits';
 import { secureHeaders } from './security-headers';
 import { paceSignIns } from './sign-in-pace';
 import { answerUnreadable, refuseTunnels } from './unreadable-requests';
@@ -37,7 +37,7 @@ export async function httpServer(
 ): Promise<FastifyAdapter> {
   const requestTimeout = config.REQUEST_TIMEOUT_SECONDS * 1000;
   const adapter = new FastifyAdapter({
-    bodyLimit: maxBodyBytes,
+    bodyLimit: config.MAX_BODY_BYTES,
     trustProxy: config.TRUSTED_PROXIES ?? false,
     requestTimeout,
     connectionTimeout,
@@ -72,7 +72,7 @@ export async function httpServer(
   limitRequests(fastify);
   answerOtherMethods(fastify);
   boundBodiesInMemory(fastify);
-  parseBodies(adapter);
+  parseBodies(adapter, config.MAX_BODY_BYTES);
   answerNotModified(fastify);
   return adapter;
 }

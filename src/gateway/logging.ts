@@ -1,5 +1,6 @@
 import { Logger, type Params, PinoLogger } from 'nestjs-pino';
 import { PinoPretty as pretty } from 'pino-pretty';
+import { type Config, logFormatOf } from '../config/config';
 import { currentContext } from '../kernel/context';
 import { activeSpanContext } from '../kernel/tracing/tracing';
 
@@ -9,10 +10,11 @@ const messageFormat = '{context}: {msg}';
 const ignore = 'context,traceId,trace_id,span_id,principal,method,route,path,status,durationMs,bytes';
 
 /** JSON lines or, for somebody who sits in front of it, readable ones. Requests have their lines from {@link logAccess}. */
-export function loggerOptions(level: string, readable: boolean): Params {
+export function loggerOptions(config: Config): Params {
+  const readable = logFormatOf(config) === 'pretty';
   return {
     pinoHttp: {
-      level,
+      level: config.LOG_LEVEL,
       stream: readable ? pretty({ sync: true, ignore, messageFormat, translateTime: 'HH:MM:ss' }) : undefined,
       autoLogging: false,
       quietReqLogger: true,

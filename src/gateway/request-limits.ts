@@ -2,8 +2,6 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ProblemError } from '../kernel/http/problem';
 import { isNormalisable, isStorable } from '../kernel/http/text';
 
-export const maxBodyBytes = 1 << 20;
-
 /** No request of ours is nested half as deep. Everything after this check may walk a body by recursion. */
 const maxDepth = 20;
 

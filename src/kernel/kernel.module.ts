@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { DiscoveryModule } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
+import type { PoolSizes } from './database/database';
 import { DatabaseModule } from './database/database.module';
 import { EventStore } from './event-store/event-store';
 import { PersonalData } from './personal-data/personal-data';
@@ -16,6 +17,7 @@ import { defaultRetry, NOTIFY, RETRY_OPTIONS, Subscriptions } from './subscripti
 
 export interface KernelOptions {
   readonly databaseUrl: string;
+  readonly pools?: PoolSizes;
   readonly retry?: Partial<RetryOptions>;
   /** Whether processes tell each other of their commits. Default: true; without it they find out by polling. */
   readonly notify?: boolean;
@@ -24,11 +26,11 @@ export interface KernelOptions {
 /** Mechanism that knows no shop: the log, its subscriptions, sagas, and resilience towards the outside. */
 @Module({})
 export class KernelModule {
-  static forRoot({ databaseUrl, retry, notify = true }: KernelOptions): DynamicModule {
+  static forRoot({ databaseUrl, pools, retry, notify = true }: KernelOptions): DynamicModule {
     return {
       module: KernelModule,
       global: true,
-      imports: [CqrsModule.forRoot(), DatabaseModule.forRoot(databaseUrl), DiscoveryModule, ResilienceModule],
+      imports: [CqrsModule.forRoot(), DatabaseModule.forRoot(databaseUrl, pools), DiscoveryModule, ResilienceModule],
       providers: [
         { provide: RETRY_OPTIONS, useValue: { ...defaultRetry, ...retry } },
         { provide: NOTIFY, useValue: notify },

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, readConfig } from '../../src/config/config';
+import { ConfigError, logFormatOf, readConfig } from '../../src/config/config';
 import { documents } from '../../src/config/documents';
 import { help } from '../../src/config/help';
 import { described } from '../../src/config/setting-text';
@@ -124,5 +124,40 @@ describe('the settings', () => {
 
   it('count as not set when they are empty', () => {
     expect(readConfig({ PORT: '', JWT_SECRET: '', TRUSTED_PROXIES: '' })).toEqual(readConfig({}));
+  });
+
+  const required = { NODE_ENV: 'production', PAYMENT_PROVIDER: 'sandbox' };
+
+  it('do not take the sandbox for a payment provider in production, unless they are told to', () => {
+    expect(problemOf({ NODE_ENV: 'production' })).toMatch(
+      /^Configuration: PAYMENT_PROVIDER must be set.*=sandbox to use/,
+    );
+    expect(() => readConfig(required)).not.toThrow();
+    expect(() => readConfig({})).not.toThrow();
+  });
+
+  it('give the URLs of the database its certificate authority, unless they say what they want of TLS', () => {
+    const urlsOf = (query: string) => {
+      const url = `postgres://me:secret@db.example.com/orders${query}`;
+      const env = { DATABASE_URL: url, DATABASE_OWNER_URL: url, DATABASE_CA_FILE: '/etc/a ca.pem' };
+      const { DATABASE_URL, DATABASE_OWNER_URL } = readConfig(env);
+      expect(DATABASE_OWNER_URL).toBe(DATABASE_URL);
+      return DATABASE_URL!.slice('postgres://me:secret@db.example.com/orders'.length);
+    };
+    expect(urlsOf('')).toBe('?sslmode=verify-full&sslrootcert=%2Fetc%2Fa%20ca.pem');
+    expect(urlsOf('?sslmode=verify-ca')).toBe('?sslmode=verify-ca&sslrootcert=%2Fetc%2Fa%20ca.pem');
+    expect(urlsOf('?sslrootcert=other.pem')).toBe('?sslrootcert=other.pem');
+    expect(urlsOf('?sslmode=disable')).toBe('?sslmode=disable');
+    expect(urlsOf('?sslmode=no-verify')).toBe('?sslmode=no-verify');
+    expect(urlsOf('?host=/var/run/postgresql')).toBe('?host=/var/run/postgresql');
+    expect(problemOf({ DATABASE_CA_FILE: 'ca.pem' })).toMatch(/^Configuration: DATABASE_CA_FILE needs DATABASE_URL/);
+  });
+
+  it('make logs JSON in production and text for people elsewhere, unless they say otherwise', () => {
+    expect(logFormatOf(readConfig({}))).toBe('pretty');
+    expect(logFormatOf(readConfig(required))).toBe('json');
+    expect(logFormatOf(readConfig({ ...required, LOG_FORMAT: 'pretty' }))).toBe('pretty');
+    expect(logFormatOf(readConfig({ LOG_FORMAT: 'json' }))).toBe('json');
+    expect(problemOf({ LOG_FORMAT: 'xml' })).toBe('Configuration: LOG_FORMAT must be json or pretty, not "xml"');
   });
 });

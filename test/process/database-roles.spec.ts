@@ -122,7 +122,7 @@ describe('the roles of the database', () => {
       ]);
 
       await administer(`alter role ${owner} superuser`);
-      const production = { NODE_ENV: 'production', DATABASE_URL: at(owner) };
+      const production = { NODE_ENV: 'production', PAYMENT_PROVIDER: 'sandbox', DATABASE_URL: at(owner) };
       const lines = (await running(production, async () => undefined))
         .split('\n')
         .filter((line) => /superuser/.test(line));

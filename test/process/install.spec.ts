@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Checkout } from '../readme/checkout';
 
 const root = join(__dirname, '../..');
 const { satisfies } = jest.requireActual<{ satisfies(version: string, range: string): boolean }>('semver');
@@ -36,4 +37,20 @@ describe('an installation', () => {
       });
     }
   });
+
+  it('takes settings from .env at npm start, and rather from the environment', () => {
+    new Checkout(directory);
+    writeFileSync(join(directory, '.env'), 'PORT=of-the-file\n');
+    const start = (env: Record<string, string> = {}) =>
+      spawnSync('npm', ['--silent', 'start'], {
+        cwd: directory,
+        encoding: 'utf8',
+        env: { PATH: process.env['PATH'], ...env },
+      }).stderr;
+    expect(start()).toMatch(/Configuration: PORT must be .*, not "of-the-file"\n$/);
+    expect(start({ PORT: 'of-the-environment' })).toMatch(
+      /Configuration: PORT must be .*, not "of-the-environment"\n$/,
+    );
+    // the copy may be built anew
+  }, 180_000);
 });

@@ -26,11 +26,7 @@ describe('a first start', () => {
     sockets = mkdtempSync(join(tmpdir(), 'pg-'));
     chmodSync(directory, 0o755);
     chmodSync(sockets, 0o777);
-    const [cert, key] = [join(directory, 'server.crt'), join(directory, 'server.key')];
-    execFileSync('openssl', [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
-      ...['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
-    ]);
+    const [cert, key] = certify('server');
     const data = join(directory, 'server');
     await startEmbeddedPostgres({ directory: data, settings: { fsync: 'off' } }).then((first) => first.stop());
     // the server demands that the key is its own
@@ -71,10 +67,24 @@ describe('a first start', () => {
     rmSync(sockets, { recursive: true, force: true });
   });
 
+  /** A certificate and its key, each vouching for itself. */
+  const certify = (name: string) => {
+    const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)] as const;
+    execFileSync('openssl', [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
+      ...['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert],
+    ]);
+    return [cert, key] as const;
+  };
   const urlOf = (role: string, database: string, password = 'secret') =>
     `postgres://${role}:${password}@127.0.0.1:${port}/${database}`;
   const run = (env: Record<string, string>, args: readonly string[] = [], cwd?: string) => {
-    const own = { NODE_ENV: 'production', DATA_DIR: join(directory, 'unused'), LOG_LEVEL: 'info' };
+    const own = {
+      NODE_ENV: 'production',
+      PAYMENT_PROVIDER: 'sandbox',
+      DATA_DIR: join(directory, 'unused'),
+      LOG_LEVEL: 'info',
+    };
     const started = new AppProcess({ ...own, JWT_SECRET: 'f81d4fae7dec11d0a76500a0c91e6bf6', ...env }, args, cwd);
     processes.push(started);
     return started;
@@ -123,6 +133,16 @@ describe('a first start', () => {
       'a certificate that nobody vouches for',
       () => ({ DATABASE_URL: `${urlOf('owner', 'empty')}?sslmode=require` }),
       /self-signed certificate.*sslrootcert=FILE in DATABASE_URL/,
+    ],
+    [
+      'a certificate authority that is another one',
+      () => ({ DATABASE_URL: urlOf('owner', 'empty'), DATABASE_CA_FILE: certify('other')[0] }),
+      /self-signed certificate.*DATABASE_CA_FILE/,
+    ],
+    [
+      'a certificate authority that is not there',
+      () => ({ DATABASE_URL: urlOf('owner', 'empty'), DATABASE_CA_FILE: '/nowhere/ca.crt' }),
+      /ENOENT.*Correct the name of that file in DATABASE_URL or in DATABASE_CA_FILE/,
     ],
     [
       'a certificate that is not there',
@@ -231,9 +251,15 @@ describe('a first start', () => {
     });
   });
 
-  it('works with a certificate whose authority the URL names', async () => {
-    const DATABASE_URL = `${urlOf('owner', 'empty')}?sslmode=verify-full&sslrootcert=${join(directory, 'server.crt')}`;
-    expect(await said({ DATABASE_URL }, ['--migrate'])).toMatchObject({ code: 0 });
+  it('works with a certificate whose authority the URL names, or DATABASE_CA_FILE', async () => {
+    const file = join(directory, 'server.crt');
+    const DATABASE_URL = urlOf('owner', 'empty');
+    const trusting: Record<string, string>[] = [
+      { DATABASE_URL: `${DATABASE_URL}?sslmode=verify-full&sslrootcert=${file}` },
+      { DATABASE_URL, DATABASE_CA_FILE: file },
+      { DATABASE_URL, DATABASE_OWNER_URL: `${DATABASE_URL}?sslmode=require`, DATABASE_CA_FILE: file },
+    ];
+    for (const env of trusting) expect(await said(env, ['--migrate'])).toMatchObject({ code: 0 });
   });
 
   it('works in a folder whose name has brackets, on an empty database', async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { eventually } from '../kernel/support';
 import { Api } from '../support/api';
 import { AppProcess, freePort, isAlive, isReady, postmasterPid } from './app-process';
 
@@ -51,6 +52,7 @@ describe('the process', () => {
       ran({ PORT: 'abc' }),
       ran({ JWT_SECRET: 'short' }),
       ran({ NODE_ENV: 'production', DATABASE_URL }),
+      ran({ DATABASE_URI: DATABASE_URL, PORT: 'abc' }),
     ]);
     expect(found[0]).toMatchObject(sentence(/Configuration: PORT /));
     expect(found[1]).toMatchObject(sentence(/Configuration: JWT_SECRET /));
@@ -58,6 +60,10 @@ describe('the process', () => {
       level: 'error',
       msg: expect.stringMatching(/^Configuration: JWT_SECRET must be set in production/),
     });
+    // first, since it may be the cause of what is wrong
+    expect(found[3].output).toMatch(
+      /^Warning: DATABASE_URI is not a setting .* mean DATABASE_URL\?\nConfiguration: PORT /,
+    );
   });
 
   describe('with the Postgres that it brings', () => {
@@ -75,6 +81,7 @@ describe('the process', () => {
 
     it('tells at the first start, once, how to sign in and where', async () => {
       start();
+      await app.says(/^Creating a database in \S+, which takes some seconds\n/);
       await app.ready(url);
       const [, made] = await app.says(/admin@orderloom\.local created, password (\S+) \(shown only this once\)/);
       await app.says(new RegExp(`Swagger UI: ${url}/docs - press Authorize and sign in as admin@orderloom.local`));
@@ -87,6 +94,21 @@ describe('the process', () => {
       const second = await ran({ DATA_DIR: dataDirectory(), PORT: String(await freePort()) });
       expect(second).toMatchObject(sentence(/The data directory \S+ is in use by process \d+ /));
       expect(await isReady(url)).toBe(true);
+    });
+
+    it('has a new password for the administrator while it runs', async () => {
+      const old = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      const reset = await ran({ DATA_DIR: dataDirectory(), PORT: String(port) }, '--reset-admin-password');
+      expect(reset).toMatchObject({
+        code: 0,
+        output: expect.stringMatching(/^Administrator \S+ has the new password \S+ \(shown only this once\)\n$/),
+      });
+      signInDetails.password = / password (\S+) /.exec(reset.output)![1]!;
+      expect(app.running && (await isReady(url))).toBe(true);
+      const admin = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      expect((await admin.get('/v1/users/me')).status).toBe(200);
+      // tokens from before end within a second
+      await eventually(async () => (await old.get('/v1/users/me')).status === 401);
     });
 
     it('finishes what is in flight when it is told to stop, and then stops the database', async () => {
@@ -138,7 +160,7 @@ describe('the process', () => {
     const env = { DATA_DIR: join(directory, 'migrated') };
     expect(await ran(env, '--migrate')).toMatchObject({
       code: 0,
-      output: expect.stringMatching(/^Database: \d+ migrations applied\n$/),
+      output: expect.stringMatching(/^Creating a database in \S+,.*\nDatabase: \d+ migrations applied\n$/),
     });
     expect(await ran(env, '--migrate')).toMatchObject({ code: 0, output: 'Database: up to date\n' });
     expect(postmasterPid(env.DATA_DIR)).toBeUndefined();

@@ -151,7 +151,11 @@ describe('access', () => {
 
   describe('to the metrics', () => {
     const metricsToken = 'a-token-that-only-the-scraper-knows';
-    const production = { NODE_ENV: 'production', JWT_SECRET: 'a secret that only this test run knows, long enough' };
+    const production = {
+      NODE_ENV: 'production',
+      PAYMENT_PROVIDER: 'sandbox',
+      JWT_SECRET: 'a secret that only this test run knows, long enough',
+    };
 
     it('is for everybody who reaches the port, unless it is said otherwise; they tell no names', async () => {
       const { body } = await send(anonymous, 'GET', '/metrics');

@@ -175,6 +175,7 @@ describe('the text of an error that is no refusal', () => {
     const url = `http://127.0.0.1:${port}`;
     const shopProcess = new AppProcess({
       NODE_ENV: 'production',
+      PAYMENT_PROVIDER: 'sandbox',
       DATABASE_URL: database.url,
       PORT: String(port),
       DEMO_DATA: 'true',

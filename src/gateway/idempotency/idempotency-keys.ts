@@ -1,5 +1,6 @@
 import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { QueryConfig } from 'pg';
+import { Config } from '../../config/config';
 import { Database } from '../../kernel/database/database';
 import { messageOf } from '../../kernel/fault';
 
@@ -14,7 +15,6 @@ export type Claim = 'claimed' | 'running' | 'other-body' | StoredAnswer;
 /** A request that died with its process is taken over after this long; one that runs says so in between. */
 const lockSeconds = 5;
 const renewMs = 1000;
-const keptHours = 48;
 const sweepMs = 600_000;
 
 /**
@@ -28,7 +28,10 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
   /** Claimed by this process, and not answered yet. */
   private readonly running = new Set<string>();
 
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly config: Config,
+  ) {}
 
   /** @param former the fingerprint that the release before gave to the same request; its rows are found by that */
   async claim(id: string, fingerprint: string, former: string): Promise<Claim> {
@@ -92,6 +95,8 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
   }
 
   onApplicationBootstrap(): void {
+    // at once as well, for processes that do not live as long as the interval
+    void this.sweep();
     this.timers.push(
       setInterval(() => void this.sweep(), sweepMs).unref(),
       setInterval(() => void this.renew(), renewMs).unref(),
@@ -120,7 +125,8 @@ export class IdempotencyKeys implements OnApplicationBootstrap, OnApplicationShu
       for (let deleted = 1; deleted > 0;) {
         const result = await this.database.relaxed.query(
           `delete from gateway.idempotency_keys where id in (
-             select id from gateway.idempotency_keys where created_at < now() - interval '${keptHours} h' limit 1000)`,
+             select id from gateway.idempotency_keys where created_at < now() - make_interval(hours => $1) limit 1000)`,
+          [this.config.IDEMPOTENCY_KEY_HOURS],
         );
         deleted = result.rowCount ?? 0;
       }

@@ -9,6 +9,18 @@ export const waitMs = 10_000;
 /** Batches of appends that a process has on their way at once. */
 export const appendConnections = 2;
 
+/** Connections that a process may have, for what there may be much of. */
+export interface PoolSizes {
+  /** Of {@link Database.pool}. */
+  readonly reads: number;
+  /** Of {@link Database.relaxed}. */
+  readonly views: number;
+  /** Of TypeORM. */
+  readonly rows: number;
+}
+
+export const defaultPools: PoolSizes = { reads: 8, views: 12, rows: 10 };
+
 /**
  * The kernel's connections, apart from TypeORM's: hot paths use named statements, and each kind of work has a pool of
  * its own, so that none can starve another of connections.
@@ -36,12 +48,15 @@ export class Database implements OnApplicationShutdown {
   /** Called for each statement that the server refuses because its disk is full. */
   onDiskFull: () => void = () => undefined;
 
-  constructor(readonly url: string) {
-    this.pool = this.open({ max: 8, application_name: 'orderloom', lockMs: 250, connectionTimeoutMillis: 5_000 });
+  constructor(
+    readonly url: string,
+    { reads, views }: PoolSizes = defaultPools,
+  ) {
+    this.pool = this.open({ max: reads, application_name: 'orderloom', lockMs: 250, connectionTimeoutMillis: 5_000 });
     this.control = this.open({ max: 2, application_name: 'orderloom/control' });
     this.watch = this.open({ max: 1, application_name: 'orderloom/watch' });
     this.appends = this.open({ max: appendConnections, application_name: 'orderloom/log' });
-    this.relaxed = this.open({ max: 12, application_name: 'orderloom/derived', relaxed: true });
+    this.relaxed = this.open({ max: views, application_name: 'orderloom/derived', relaxed: true });
   }
 
   /** One transaction on a connection of {@link relaxed}. */

@@ -173,6 +173,9 @@ function readPassword(path: string): string | undefined {
   return (existsSync(path) && readFileSync(path, 'utf8').trim()) || undefined;
 }
 
+/** Of the owner, once there is a cluster. */
+export const ownerPassword = (home: Home) => readPassword(join(home.path, 'password'));
+
 const newPassword = () => randomBytes(24).toString('base64url');
 
 /** Of the application's role; a new one when there is none, which the role has to be given then. */
@@ -229,6 +232,7 @@ export async function prepareCluster(home: Home, bin: string, durable: boolean, 
         `${home.data} is not empty and holds no Postgres cluster: move it away, choose another directory, or set DATABASE_URL`,
       );
     }
+    log(`Creating a database in ${home.path}, which takes some seconds`);
     const unfinished = join(home.path, `data.new-${randomBytes(4).toString('hex')}`);
     mkdirSync(unfinished, { mode: 0o700 });
     if (home.account) chownSync(unfinished, home.account.uid, home.account.gid);

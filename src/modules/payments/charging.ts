@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { CommandHandler, type ICommandHandler, type IEventHandler } from '@nestjs/cqrs';
+import { callsTo, Config } from '../../config/config';
 import { EventType } from '../../kernel/event-store/event-type';
 import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
 import { Reaction } from '../../kernel/subscriptions/reaction';
@@ -30,11 +31,11 @@ export class Charging {
   constructor(
     private readonly payments: PaymentStreams,
     private readonly provider: PaymentProvider,
+    config: Config,
     resilience: Resilience,
   ) {
     this.policy = resilience.policy('payment-provider', {
-      timeoutMs: 5000,
-      maxConcurrent: 64,
+      ...callsTo('PAYMENT_PROVIDER', config),
       maxQueued: 512,
       shouldCount: isOutage,
     });

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { QueryBus } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, Repository } from 'typeorm';
+import { callsTo, Config } from '../../config/config';
 import { listed } from '../../kernel/database/listed';
 import { DomainError } from '../../kernel/domain-error';
 import type { Announcement } from '../../kernel/event-store/announcement';
@@ -57,9 +58,10 @@ export class Shipments {
     private readonly carrier: Carrier,
     private readonly personalData: PersonalData,
     private readonly queries: QueryBus,
+    config: Config,
     resilience: Resilience,
   ) {
-    this.policy = resilience.policy('carrier', { timeoutMs: 5000, maxConcurrent: 64, maxQueued: 512 });
+    this.policy = resilience.policy('carrier', { ...callsTo('CARRIER', config), maxQueued: 512 });
   }
 
   async get(id: string): Promise<Shipment> {

@@ -212,8 +212,8 @@ export class UsersModule implements OnApplicationBootstrap {
     if (await this.accounts.anyAdmin()) {
       if (given && !(await this.signIn.isPasswordOf(email, given))) {
         this.logger.warn(
-          `ADMIN_PASSWORD is not the password of ${email}, and is ignored: it only counts while there is no ` +
-            'administrator. If the password is lost, stop Orderloom and run: npm start -- --reset-admin-password',
+          `ADMIN_PASSWORD is ignored, because an administrator exists already. It is not the password of ${email}: ` +
+            'if that is lost, npm run admin:reset-password gives a new one.',
         );
       }
       return;
@@ -231,6 +231,7 @@ export class UsersModule implements OnApplicationBootstrap {
       if (await this.accounts.anyAdmin()) return;
       throw error;
     }
-    this.logger.log(`Administrator ${email} created${given ? '' : `, password ${password} (shown only this once)`}`);
+    const told = given ? 'the password in ADMIN_PASSWORD' : `password ${password} (shown only this once)`;
+    this.logger.log(`Administrator ${email} created, ${told}`);
   }
 }
