@@ -73,7 +73,7 @@ export class IdentityProvider {
   private serve(): void {
     this.server.on('request', (request, response) => {
       this.requests.push(request.url!);
-      (this.answer ?? (this.service.requestHandler))(request, response);
+      (this.answer ?? this.service.requestHandler)(request, response);
     });
   }
 }
