@@ -19,6 +19,7 @@ describe('the access log', () => {
     url = `http://127.0.0.1:${port}`;
     const started = new AppProcess({
       NODE_ENV: 'production',
+      PAYMENT_PROVIDER: 'sandbox',
       DATABASE_URL: database.appUrl,
       PORT: String(port),
       DEMO_DATA: 'true',
