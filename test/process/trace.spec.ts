@@ -249,6 +249,7 @@ describe('a sampler that records no trace of its own', () => {
   beforeAll(async () => {
     ({ app, admin } = await start({
       NODE_ENV: 'production',
+      PAYMENT_PROVIDER: 'sandbox',
       OTEL_EXPORTER_OTLP_ENDPOINT: await collector.open(),
       OTEL_SERVICE_NAME: 'shop',
       OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
