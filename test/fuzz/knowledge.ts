@@ -13,6 +13,8 @@ export const weights: Readonly<Record<string, number>> = {
   changeLine: 3,
   removeLine: 3,
   createProduct: 2,
+  createApiKey: 2,
+  endApiKey: 2,
   // these hash a password each: 50 ms of a core
   register: 0.3,
   token: 0.3,
@@ -53,6 +55,7 @@ export const needs: Readonly<Record<string, string>> = {
 export const contradicts: Readonly<Record<string, string>> = { guest: 'customerId', asOf: 'version' };
 
 const noRefreshToken = 'needs a refresh token that is still good, which test/security/sessions.spec.ts has';
+const noPair = 'needs an account and one of its keys, which are seldom drawn together';
 const noDeadLetter = 'needs a dead letter, which no request can bring about';
 const noPassword = 'needs a code or the current password, which test/security/sign-in.spec.ts has';
 const noLoss = 'needs a log that has lost events, which no request can bring about';
@@ -66,6 +69,7 @@ export const unreachable: Readonly<Record<string, string>> = {
   discardDeadLetter: noDeadLetter,
   replayDeadLetter: noDeadLetter,
   refresh: noRefreshToken,
+  endApiKeyOf: noPair,
   setPassword: noPassword,
   changePassword: noPassword,
   acknowledgeHistoryChange: noLoss,
