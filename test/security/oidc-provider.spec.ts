@@ -165,10 +165,10 @@ describe('the identity provider', () => {
     ['redirects', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()],
     [
       'is another one',
-      (request, response) =>
-        void response.end(
-          JSON.stringify({ issuer: 'https://other.example.com', jwks_uri: `http://${request.headers.host}/jwks` }),
-        ),
+      ({ url, headers }, response) => {
+        const document = { issuer: 'https://other.example.com', jwks_uri: `http://${headers.host}/jwks` };
+        response.end(url === '/jwks' ? '{"keys":[]}' : JSON.stringify(document));
+      },
     ],
   ])(
     'makes a token wait with 503 while it %s',
