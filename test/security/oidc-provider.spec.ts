@@ -1,5 +1,8 @@
 import { base64url } from 'jose';
+import { readConfig } from '../../src/config/config';
+import { OidcProvider } from '../../src/gateway/authentication/oidc-provider';
 import { OidcTokens } from '../../src/gateway/authentication/oidc-tokens';
+import { Resilience } from '../../src/kernel/resilience/policies';
 import { eventually } from '../kernel/support';
 import { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
@@ -8,7 +11,7 @@ import { IdentityProvider } from '../support/identity-provider';
 /** The pause between two tries to reach the provider is five seconds. */
 const withinMs = 20_000;
 
-describe('the identity provider', () => {
+describe('the identity provider of an app', () => {
   let provider: IdentityProvider;
   let shop: TestApp;
 
@@ -111,36 +114,6 @@ describe('the identity provider', () => {
     expect((await me(seen)).status).toBe(200);
   }, 40_000);
 
-  it.each<[string, NonNullable<IdentityProvider['answer']>]>([
-    ['does not answer', () => undefined],
-    ['fails', (_, response) => void response.writeHead(500).end()],
-    ['has nothing to say', (_, response) => void response.writeHead(404).end()],
-    ['sends no JSON', (_, response) => void response.end('<html>')],
-    ['sends something else', (_, response) => void response.end('{"keys":7}')],
-    ['redirects', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()],
-    [
-      'is another one',
-      (request, response) =>
-        void response.end(
-          JSON.stringify({ issuer: 'https://other.example.com', jwks_uri: `http://${request.headers.host}/jwks` }),
-        ),
-    ],
-  ])(
-    'makes a token wait with 503 while it %s',
-    async (_, answer) => {
-      provider.answer = answer;
-      await start();
-      const token = await provider.token();
-      await expectAway(token);
-      const began = performance.now();
-      await expectAway(token);
-      // the next try is later, so it costs nothing to say so
-      expect(performance.now() - began).toBeLessThan(2000);
-      expect((await shop.admin.get('/v1/users')).status).toBe(200);
-    },
-    60_000,
-  );
-
   it('may be one of OAuth alone, with its metadata where RFC 8414 puts it', async () => {
     const issuer = `${provider.issuer}/tenants/shop`;
     provider.answer = (request, response) => {
@@ -173,4 +146,43 @@ describe('the identity provider', () => {
     expect(microseconds).toBeLessThan(60);
     if (process.env['SHOW_FIGURES']) console.log(`${microseconds.toFixed(1)} µs a token`);
   });
+});
+
+describe('the identity provider', () => {
+  let provider: IdentityProvider;
+
+  beforeEach(async () => {
+    provider = await IdentityProvider.start();
+  });
+  afterEach(() => provider.stop());
+
+  it.each<[string, NonNullable<IdentityProvider['answer']>]>([
+    ['does not answer', () => undefined],
+    ['fails', (_, response) => void response.writeHead(500).end()],
+    ['has nothing to say', (_, response) => void response.writeHead(404).end()],
+    ['sends no JSON', (_, response) => void response.end('<html>')],
+    ['sends something else', (_, response) => void response.end('{"keys":7}')],
+    ['redirects', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()],
+    [
+      'is another one',
+      ({ url, headers }, response) => {
+        const document = { issuer: 'https://other.example.com', jwks_uri: `http://${headers.host}/jwks` };
+        response.end(url === '/jwks' ? '{"keys":[]}' : JSON.stringify(document));
+      },
+    ],
+  ])(
+    'makes a token wait with 503 while it %s',
+    async (_, answer) => {
+      provider.answer = answer;
+      const config = readConfig({ ...provider.env, LOG_LEVEL: 'silent' });
+      const client = new OidcProvider(config, new Resilience());
+      const key = () => client.key({ alg: 'RS256', kid: 'first' }, { payload: '', signature: '' });
+      await expect(key()).rejects.toMatchObject({ status: 503, headers: { 'Retry-After': expect.any(String) } });
+      const began = performance.now();
+      await expect(key()).rejects.toMatchObject({ status: 503 });
+      // the next try is later, so it costs nothing to say so
+      expect(performance.now() - began).toBeLessThan(1000);
+    },
+    20_000,
+  );
 });

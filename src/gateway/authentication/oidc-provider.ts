@@ -1,6 +1,7 @@
 import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { Config } from '../../config/config';
+import { messageOf } from '../../kernel/fault';
 import { ProblemError } from '../../kernel/http/problem';
 import { RepeatedWarning } from '../../kernel/repeated-warning';
 import { type CallPolicy, Resilience } from '../../kernel/resilience/policies';
@@ -143,15 +144,21 @@ export class OidcProvider implements OnApplicationBootstrap {
     return metadata;
   }
 
-  /** Undefined for 404. */
-  private fetchJson<T>(url: string): Promise<T | undefined> {
-    return this.policy.execute(async ({ signal }) => {
-      // A provider does not move its keys: what a redirect leads to is somebody else's.
-      const response = await fetch(url, { signal, redirect: 'error', headers: { Accept: 'application/json' } });
-      if (response.status === 404) return undefined;
-      if (!response.ok) throw new Error(`${url} answers ${response.status}`);
-      return (await response.json()) as T;
-    });
+  /** Undefined for 404. @throws Error that names the address and the reason */
+  private async fetchJson<T>(url: string): Promise<T | undefined> {
+    try {
+      return await this.policy.execute(async ({ signal }) => {
+        // A provider does not move its keys: what a redirect leads to is somebody else's.
+        const response = await fetch(url, { signal, redirect: 'error', headers: { Accept: 'application/json' } });
+        if (response.status === 404) return undefined;
+        if (!response.ok) throw new Error(`it answers ${response.status}`);
+        return (await response.json()) as T;
+      });
+    } catch (error) {
+      // fetch says no more than "fetch failed"
+      const cause = (error as Error).cause ?? error;
+      throw new Error(`${url}: ${messageOf(cause)}`, { cause: error });
+    }
   }
 }
 
