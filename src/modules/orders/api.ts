@@ -24,7 +24,7 @@ import { Needs, NotWith, TakesOnly } from '../../kernel/http/members';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
-import { IntegerInQuery } from '../../kernel/http/query-values';
+import { IntegerInQuery, SomeOf } from '../../kernel/http/query-values';
 import { type OrderStatus, orderStatuses } from './domain/order';
 
 /** Ids are compared with those in the log, which are in small letters. */
@@ -277,10 +277,10 @@ export class SimulationResponse {
 }
 
 export class ListOrdersQuery extends PageQuery {
+  /** Of one of these statuses. */
   @IsOptional()
-  @IsIn(orderStatuses)
-  @ApiPropertyOptional({ enum: orderStatuses })
-  status?: OrderStatus;
+  @SomeOf(orderStatuses)
+  status?: OrderStatus[];
 
   /** Staff only; a customer always sees their own. */
   @IsOptional()

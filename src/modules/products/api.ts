@@ -3,6 +3,7 @@ import { Transform } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayUnique,
+  IsIn,
   IsInt,
   IsOptional,
   IsString,
@@ -20,6 +21,7 @@ import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
+import { type ProductSort, productSorts } from './catalogue';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
@@ -100,6 +102,12 @@ export class ListProductsQuery extends PageQuery {
   @IsOptional()
   @BooleanInQuery()
   archived?: boolean;
+
+  /** A leading minus: from the greatest down. Prices are sorted by their currency first. */
+  @ApiPropertyOptional({ enum: productSorts })
+  @IsOptional()
+  @IsIn(productSorts)
+  sort: ProductSort = 'sku';
 }
 
 /** Ids are compared with those in the log, which are in small letters. */

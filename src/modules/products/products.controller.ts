@@ -35,14 +35,15 @@ export class ProductsController {
     @InjectDataSource() private readonly dataSource: DataSource,
   ) {}
 
-  /** Search the catalogue, by sku */
+  /** Search the catalogue */
   @Get()
   @Public()
   @ApiPage(ProductResponse)
   @ApiProblems(400)
-  async listProducts(@Query() { limit, after, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
-    const products = await this.catalogue.list(filter, limit + 1, productOrder.decode(after));
-    return pageOf(products, limit, productOrder, productResponse);
+  async listProducts(@Query() { limit, after, sort, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
+    const order = productOrder(sort);
+    const products = await this.catalogue.list(filter, order, limit + 1, order.decode(after));
+    return pageOf(products, limit, order, productResponse);
   }
 
   /** One product */

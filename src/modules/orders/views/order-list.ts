@@ -75,7 +75,7 @@ const summary = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.st
 export type OrderSort = '-createdAt' | 'createdAt' | '-orderedAt' | 'orderedAt' | '-total' | 'total';
 
 export interface OrderFilter {
-  readonly status?: OrderStatus;
+  readonly status?: readonly OrderStatus[];
   readonly customerId?: string;
   readonly reference?: string;
   readonly createdFrom?: Date;
@@ -123,7 +123,7 @@ export class ListOrdersHandler implements IQueryHandler<ListOrders> {
     const { rows } = await this.database.pool.query<Listed<OrderSummary>>(
       `select ${summary}, ${order.cursor} from orders.orders_view v
        where ($1::uuid is null or v.customer_id = $1)
-         and ($2::text is null or v.status = $2)
+         and ($2::text[] is null or v.status = any($2))
          and ($3::text is null or v.reference = $3)
          and ($4::timestamptz is null or v.created_at >= $4) and ($5::timestamptz is null or v.created_at < $5)
          and ($6::bigint is null or v.total_minor >= $6) and ($7::bigint is null or v.total_minor <= $7)
