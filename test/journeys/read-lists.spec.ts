@@ -40,7 +40,7 @@ describe('a list', () => {
     const bare = Object.entries(document.paths).flatMap(([path, item]) =>
       Object.entries(item as Record<string, Json>).flatMap(([method, { responses }]) => {
         const found = Object.entries(responses as Record<string, Json>).filter(([status, { content }]) => {
-          const { type, properties } = (content?.['application/json']?.schema ?? {});
+          const { type, properties } = content?.['application/json']?.schema ?? {};
           return status < '3' && (type === 'array' || (properties?.data && !properties.page));
         });
         return found.map(([status]) => `${method} ${path} ${status}`);

@@ -43,7 +43,7 @@ import {
 } from './api';
 import type { By } from './domain/order';
 import { AddLine } from './features/add-line';
-import { CancelOrder } from './features/cancel-order';
+import { AwaitCancellation, CancelOrder } from './features/cancel-order';
 import { ChangeLine } from './features/change-line';
 import { CreateOrder } from './features/create-order';
 import { EraseGuest } from './features/erase-guest';
@@ -56,12 +56,22 @@ import { GetOrder, OrderDetails, withPriceChanges } from './views/order-details'
 import { ListOrders, orderBy, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry, timelineOrder } from './views/order-timeline';
 
-const ApiPrefer = () =>
+const ApiPrefer = (until: string) =>
   ApiHeader({
     name: 'Prefer',
     required: false,
-    description: '`wait=10`: answer when the order is on its way or cancelled, after 10 s at the latest (RFC 7240).',
+    description: `\`wait=10\`: answer when ${until}, after 10 s at the latest (RFC 7240); at most 60 s.`,
   });
+
+const fulfilledOrCancelled = 'the order is on its way or cancelled';
+
+/** Most seconds that a response waits; a connection without a byte is kept for twice as long. */
+const maxWait = 60;
+
+/** Seconds that the client wants the response to wait; 0 without that preference. */
+function waitIn(prefer: string | undefined): number {
+  return Math.min(Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(prefer ?? '')?.[1] ?? 0), maxWait);
+}
 
 /** Of an order's own events. */
 const streamOrder = new ListOrder('order-events', [['version', 'integer']]);
@@ -81,7 +91,7 @@ export class OrdersController {
   @Post()
   @Access('customer', { scope: 'orders:write', own: true })
   @IdempotencyKeyRequired()
-  @ApiPrefer()
+  @ApiPrefer(fulfilledOrCancelled)
   @ApiBody({ type: CreateOrderRequest, examples: createOrderExamples })
   @ApiCreatedResponse({ type: OrderDetails, description: 'The draft' })
   @ApiAcceptedResponse({ type: OrderDetails, description: 'Placed: it is being carried out, see Location' })
@@ -213,7 +223,7 @@ export class OrdersController {
   @HttpCode(202)
   @IdempotencyKeyRequired()
   @ApiIfMatch()
-  @ApiPrefer()
+  @ApiPrefer(fulfilledOrCancelled)
   @ApiProblems(404, 409, 412, 422)
   async submitOrder(
     @CurrentPrincipal() me: Principal,
@@ -234,6 +244,7 @@ export class OrdersController {
   @Access('customer', { scope: 'orders:write', own: true })
   @HttpCode(202)
   @IdempotencyKeyRequired()
+  @ApiPrefer('the order is cancelled, or the cancellation is rejected')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412, 422)
   async cancelOrder(
@@ -241,11 +252,17 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatchTag() seen: EntityTag | undefined,
     @Body() { reason }: CancelOrderRequest,
+    @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
     const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
+    const seconds = waitIn(prefer);
+    if (seconds > 0) {
+      await this.commands.execute(new AwaitCancellation(id, seconds * 1000));
+      void reply.header('Preference-Applied', `wait=${seconds}`);
+    }
     return this.show(changed, me);
   }
 
@@ -312,10 +329,10 @@ export class OrdersController {
 
   private async placed(orderId: string, prefer: string | undefined, reply: FastifyReply): Promise<void> {
     void reply.status(202).header('Location', `/v1/orders/${orderId}`);
-    const seconds = Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(prefer ?? '')?.[1] ?? 0);
+    const seconds = waitIn(prefer);
     if (seconds === 0) return;
-    await this.commands.execute(new AwaitFulfilment(orderId, Math.min(seconds, 60) * 1000));
-    void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
+    await this.commands.execute(new AwaitFulfilment(orderId, seconds * 1000));
+    void reply.header('Preference-Applied', `wait=${seconds}`);
   }
 
   /**

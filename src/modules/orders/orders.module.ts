@@ -1,6 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AddLineHandler } from './features/add-line';
-import { CancelOrderHandler } from './features/cancel-order';
+import { AwaitCancellationHandler, CancelOrderHandler } from './features/cancel-order';
 import { ChangeLineHandler } from './features/change-line';
 import { CreateOrderHandler } from './features/create-order';
 import { EraseGuestHandler } from './features/erase-guest';
@@ -30,6 +30,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     SetShippingAddressHandler,
     SubmitOrderHandler,
     CancelOrderHandler,
+    AwaitCancellationHandler,
     EraseGuestHandler,
     SimulateOrderHandler,
     Fulfil,
