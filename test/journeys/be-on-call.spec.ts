@@ -302,7 +302,7 @@ describe('being on call', () => {
 
     it('are counted', async () => {
       const { body } = await staff.get(`${operations}/subscriptions`);
-      const count = (body as unknown as Row[]).filter((each) => each['deadLetters'] === 1);
+      const count = (body['data'] as Row[]).filter((each) => each['deadLetters'] === 1);
       expect(count).toHaveLength(4);
     });
 
@@ -317,9 +317,15 @@ describe('being on call', () => {
     it('can be delivered again', async () => {
       const letter = letters.find(({ subscription }) => subscription === 'products.release-cancelled')!;
       const plan = await staff.post(`${path(letter)}/replay?dryRun=true`);
-      expect(plan).toMatchObject({ status: 202, body: [{ position: letter.position, replayRequestedBy: null }] });
+      expect(plan).toMatchObject({
+        status: 202,
+        body: { data: [{ position: letter.position, replayRequestedBy: null }] },
+      });
       const answer = await staff.post(`${path(letter)}/replay`);
-      expect(answer).toMatchObject({ status: 202, body: [{ replayRequestedBy: expect.stringMatching(/^user:/) }] });
+      expect(answer).toMatchObject({
+        status: 202,
+        body: { data: [{ replayRequestedBy: expect.stringMatching(/^user:/) }] },
+      });
       for (let attempts = 2; attempts < 3;) attempts = (await staff.get(path(letter))).body['attempts'] as number;
       expect((await staff.get(path(letter))).body).toMatchObject({ state: 'failed', replayRequestedBy: null });
     });
