@@ -21,6 +21,7 @@ import {
 import { Instant } from '../../kernel/http/instant';
 import { IsCountryCode, IsCurrencyCode } from '../../kernel/http/codes';
 import { Needs, NotWith, TakesOnly } from '../../kernel/http/members';
+import { ChangesMetadata, type MetadataChange, SetsMetadata } from '../../kernel/http/metadata';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
@@ -129,6 +130,10 @@ export class CreateOrderRequest {
   @Length(1, 100)
   reference?: string;
 
+  @SetsMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
+
   /** The account that orders (staff); default: your own. */
   @IsOptional()
   @SmallLetters()
@@ -146,6 +151,12 @@ export class CreateOrderRequest {
   @Instant()
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
+}
+
+export class UpdateOrderRequest {
+  @ChangesMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class GetOrderQuery {

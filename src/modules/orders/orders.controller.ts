@@ -23,6 +23,7 @@ import { unknownCountry } from '../../kernel/http/codes';
 import { ApiIfMatch, assertCurrent, type EntityTag, IfMatchTag } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ListOrder } from '../../kernel/http/list-order';
+import { mergedMetadata } from '../../kernel/http/metadata';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { CurrentPrincipal, isStaff, type Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
@@ -40,11 +41,13 @@ import {
   SimulateRequest,
   SimulationResponse,
   SubmitOrderRequest,
+  UpdateOrderRequest,
 } from './api';
 import type { By } from './domain/order';
 import { AddLine } from './features/add-line';
 import { AwaitCancellation, CancelOrder } from './features/cancel-order';
 import { ChangeLine } from './features/change-line';
+import { ChangeMetadata } from './features/change-metadata';
 import { CreateOrder } from './features/create-order';
 import { EraseGuest } from './features/erase-guest';
 import { SetShippingAddress } from './features/set-shipping-address';
@@ -112,10 +115,12 @@ export class OrdersController {
       shippingAddress,
       paymentMethod,
       expectedTotal,
+      metadata: given,
     } = body;
     assertStaffFields(me, body);
     const customer = guest ? { guest } : { userId: customerId ?? me.userId };
-    const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
+    const metadata = mergedMetadata({}, given);
+    const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod, metadata };
     const created = await this.commands.execute(new CreateOrder(order, submit, expectedTotal));
     const { orderId } = created;
     if (submit) await this.placed(orderId, prefer, reply);
@@ -147,6 +152,22 @@ export class OrdersController {
   ): Promise<OrderDetails> {
     const past = version !== undefined ? { version } : asOf && { asOf };
     return this.queries.execute(new GetOrder(id, by(me), past));
+  }
+
+  /** Change an order's metadata, in any state; keys that are not named stay */
+  @Patch(':id')
+  @Access('customer', { scope: 'orders:write', own: true })
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412, 422)
+  async updateOrder(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatchTag() seen: EntityTag | undefined,
+    @Body() { metadata = {} }: UpdateOrderRequest,
+  ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
+    const changed = await this.commands.execute(new ChangeMetadata(id, by(me), metadata, version));
+    return this.show(changed, me);
   }
 
   /** Add a line to a draft; all its lines take the current prices */

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AddLineHandler } from './features/add-line';
 import { AwaitCancellationHandler, CancelOrderHandler } from './features/cancel-order';
+import { ChangeMetadataHandler } from './features/change-metadata';
 import { ChangeLineHandler } from './features/change-line';
 import { CreateOrderHandler } from './features/create-order';
 import { EraseGuestHandler } from './features/erase-guest';
@@ -28,6 +29,7 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     AddLineHandler,
     ChangeLineHandler,
     SetShippingAddressHandler,
+    ChangeMetadataHandler,
     SubmitOrderHandler,
     CancelOrderHandler,
     AwaitCancellationHandler,

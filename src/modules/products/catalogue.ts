@@ -7,6 +7,7 @@ import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { listed } from '../../kernel/database/listed';
 import { type Listed, ListOrder, type SortKey, type SortValues } from '../../kernel/http/list-order';
+import { isSameMetadata, mergedMetadata, type Metadata, type MetadataChange } from '../../kernel/http/metadata';
 import { shortened } from '../../kernel/http/text';
 import { Product } from './product.entity';
 import { skuKey } from './sku-key';
@@ -17,6 +18,7 @@ export interface ProductData {
   readonly description: string;
   readonly priceMinor: number;
   readonly currency: string;
+  readonly metadata?: Metadata;
 }
 
 export interface ProductFilter {
@@ -90,7 +92,7 @@ export class Catalogue {
   async create(data: ProductData, id = currentContext().nextId('product')): Promise<Product> {
     try {
       await this.events.transaction(async (manager) => {
-        const product = { id, ...data, skuKey: skuKey(data.sku), status: 'active' as const, version: 1 };
+        const product = { id, metadata: {}, ...data, skuKey: skuKey(data.sku), status: 'active' as const, version: 1 };
         await manager.insert(Product, product);
         return { result: undefined, announce: [announce(id, { type: 'product.created', productId: id, ...data })] };
       });
@@ -104,8 +106,15 @@ export class Catalogue {
     return this.get(id);
   }
 
-  async change(id: string, data: Partial<Omit<ProductData, 'sku'>>, expectedVersion: number): Promise<Product> {
+  /** @throws DomainError `metadata-too-large` (invalid) */
+  async change(
+    id: string,
+    { metadata: change, ...plain }: Partial<Omit<ProductData, 'sku' | 'metadata'>> & { metadata?: MetadataChange },
+    expectedVersion: number,
+  ): Promise<Product> {
     await this.edit(id, expectedVersion, (product) => {
+      const metadata = mergedMetadata(product.metadata, change);
+      const data = { ...plain, metadata: isSameMetadata(metadata, product.metadata) ? undefined : metadata };
       const changed = Object.entries(data).filter(
         ([name, value]) => value !== undefined && product[name as keyof Product] !== value,
       );

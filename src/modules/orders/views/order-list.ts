@@ -2,6 +2,7 @@ import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
 import { type Listed, ListOrder, type SortKey, type SortValues } from '../../../kernel/http/list-order';
+import { type Metadata, metadataSchema } from '../../../kernel/http/metadata';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { type By, type OrderStatus, orderStatuses } from '../domain/order';
@@ -56,6 +57,10 @@ export class OrderSummary {
   /** Why it came to nothing, or is about to. */
   cancellation!: OrderCancellation | null;
 
+  /** Text of the caller's own by keys of the caller's own. */
+  @ApiProperty(metadataSchema)
+  metadata!: Sealed<Metadata> | Metadata;
+
   orderedAt!: Date;
 
   createdAt!: Date;
@@ -69,7 +74,7 @@ export class OrderSummary {
 const summary = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.status, v.payment_status as "paymentStatus",
   v.fulfilment_status as "fulfilmentStatus",
   jsonb_build_object('amountMinor', v.total_minor, 'currency', v.currency) as total, v.line_count as "lineCount",
-  v.cancellation, v.ordered_at as "orderedAt", v.created_at as "createdAt",
+  v.cancellation, coalesce(v.metadata, '{}') as metadata, v.ordered_at as "orderedAt", v.created_at as "createdAt",
   v.updated_at as "updatedAt", v.version`;
 
 export type OrderSort = '-createdAt' | 'createdAt' | '-orderedAt' | 'orderedAt' | '-total' | 'total';
