@@ -9,6 +9,7 @@ import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures
 import { Orders1790000000014 } from './orders/0001-orders';
 import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
 import { OrdersFigures1790000000160 } from './orders/0003-figures';
+import { OrdersMetadata1790000000150 } from './orders/0004-metadata';
 import { Payments1790000000012 } from './payments/0001-payments';
 import { PaymentsFigures1790000000161 } from './payments/0002-figures';
 import { PersonalData1790000000021 } from './personal-data/0001-keys';
@@ -16,6 +17,7 @@ import { Products1790000000011 } from './products/0001-products';
 import { ProductsSkuKeys1790000000110 } from './products/0002-sku-keys';
 import { ProductsStockVersion1790000000111 } from './products/0003-stock-version';
 import { ProductsWriteOffs1790000000112 } from './products/0004-write-offs';
+import { ProductsMetadata1790000000151 } from './products/0005-metadata';
 import { Sagas1790000000003 } from './sagas/0001-sagas';
 import { Shipping1790000000013 } from './shipping/0001-shipping';
 import { Subscriptions1790000000002 } from './subscriptions/0001-subscriptions';
@@ -29,6 +31,7 @@ import { UsersCanonicalEmail1790000000092 } from './users/0004-canonical-email';
 import { UsersSessions1790000000120 } from './users/0005-sessions';
 import { UsersApiKeys1790000000121 } from './users/0006-api-keys';
 import { UsersIdentities1790000000130 } from './users/0007-identities';
+import { UsersMetadata1790000000152 } from './users/0008-metadata';
 
 /** Every migration, in the order in which they run. Written by `npm run migrations:landed`. */
 export const migrations: readonly (new () => MigrationInterface)[] = [
@@ -60,6 +63,9 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   UsersSessions1790000000120,
   UsersApiKeys1790000000121,
   UsersIdentities1790000000130,
+  OrdersMetadata1790000000150,
+  ProductsMetadata1790000000151,
+  UsersMetadata1790000000152,
   OrdersFigures1790000000160,
   PaymentsFigures1790000000161,
 ];

@@ -42,6 +42,7 @@ export function openApi(app: INestApplication): OpenAPIObject {
   for (const [path, item] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(item as Record<string, OperationObject>)) {
       describeAccess(operation);
+      describeLists(operation);
       if (method === 'get') describeCaching(operation, document);
       for (const status of gatewayStatuses(path, method, operation)) {
         operation.responses[status] ??= problemResponse(status);
@@ -59,6 +60,15 @@ function describeAccess(operation: OperationObject): void {
   const who = role === 'customer' ? `whoever is signed in${own ? ', for what is their own' : ''}` : role;
   const limited = scope ? `An API key needs the scope \`${scope}\`.` : 'Not for API keys.';
   operation.description = [operation.description, `For ${who}. ${limited}`].filter(Boolean).join('\n\n');
+}
+
+/** A list in a query is one parameter, with commas. */
+function describeLists({ parameters = [] }: OperationObject): void {
+  for (const parameter of parameters) {
+    const isList = 'schema' in parameter && parameter.in === 'query' && 'type' in (parameter.schema ?? {});
+    if (isList && (parameter.schema as { type: string }).type === 'array')
+      Object.assign(parameter, { style: 'form', explode: false });
+  }
 }
 
 /** What has a version has an ETag, and can be asked for on condition that it has changed. */

@@ -277,8 +277,8 @@ async function atRest(shop: Shop, clients: Clients): Promise<boolean> {
     const { data } = await clients.get<{ data: unknown[] }>(`/v1/operations/sagas?status=${status}&limit=1`);
     if (data.length > 0) return false;
   }
-  const subscriptions = await clients.get<{ lag: number }[]>('/v1/operations/subscriptions');
-  return subscriptions.every(({ lag }) => lag === 0) && before.head === (await head()).head;
+  const { data } = await clients.get<{ data: { lag: number }[] }>('/v1/operations/subscriptions');
+  return data.every(({ lag }) => lag === 0) && before.head === (await head()).head;
 }
 
 async function whatIsLeft(shop: Shop): Promise<string> {

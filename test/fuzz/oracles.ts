@@ -32,7 +32,7 @@ export const maxBytesWithLists = 1_000_000;
 /** Everything that can be told from one answer. */
 export function judge(document: ApiDocument, question: Question, answer: Answered): Fault[] {
   return [
-    ...serverErrors(answer),
+    ...serverErrors(question, answer),
     ...undocumented(document, question, answer),
     ...malformedProblems(question, answer),
     ...oversized(document, question, answer),
@@ -41,8 +41,10 @@ export function judge(document: ApiDocument, question: Question, answer: Answere
   ];
 }
 
-function serverErrors({ status, headers }: Answered): Fault[] {
+function serverErrors({ routed }: Question, { status, headers }: Answered): Fault[] {
   if (status < 500) return [];
+  // a method or a version that HTTP, or this server, does not have
+  if (!routed && (status === 501 || status === 505)) return [];
   if (status !== 503) return [{ oracle: 'no 5xx but 503', detail: `status ${status}` }];
   return /^\d+$/.test(headers.get('retry-after') ?? '')
     ? []
@@ -50,7 +52,7 @@ function serverErrors({ status, headers }: Answered): Fault[] {
 }
 
 /** For a path or method that is not the operation's: what any operation may answer, and that there is none. */
-const unrouted = [404, 405, 501];
+const unrouted = [404, 405, 501, 505];
 
 function undocumented(
   { operations }: ApiDocument,

@@ -278,7 +278,7 @@ function isRefused(reply: Reply | Lost): reply is Reply {
 }
 
 function list(body: unknown): Record<string, unknown>[] {
-  return Array.isArray(body) ? (body as Record<string, unknown>[]) : [];
+  return (body as { data?: Record<string, unknown>[] } | undefined)?.data ?? [];
 }
 
 export function questionOf(draft: Draft): Question {

@@ -67,7 +67,7 @@ describe('being on call', () => {
 
     it('that every subscription keeps up', async () => {
       await shop.settled();
-      const subscriptions = (await staff.get(`${operations}/subscriptions`)).body as Row[];
+      const subscriptions = (await staff.get(`${operations}/subscriptions`)).body['data'] as Row[];
       expect(subscriptions.map(({ name }) => name as string)).toEqual(
         expect.arrayContaining(['orders.order-details', 'orders.fulfil', 'payments.charge', 'sagas.run']),
       );
@@ -83,10 +83,10 @@ describe('being on call', () => {
 
     it('the whole log, in order and without a gap, page by page', async () => {
       const positions: number[] = [];
-      for (let after = 0, hasMore = true; hasMore;) {
+      for (let after: string | null = '0'; after !== null;) {
         const { body } = await staff.get(`${operations}/events?limit=10&after=${after}`);
         positions.push(...body['data'].map(({ position }: { position: number }) => position));
-        ({ next: after, hasMore } = body as { next: number; hasMore: boolean });
+        after = body['page'].next as string | null;
       }
       expect(positions).toEqual(positions.map((_, nth) => nth + 1));
     });
@@ -109,7 +109,10 @@ describe('being on call', () => {
 
     it('nothing of a type that there is not, and nothing behind the end', async () => {
       for (const query of ['type=order.exploded', `aggregateId=${randomUUID()}`, 'after=9007199254740991']) {
-        expect((await staff.get(`${operations}/events?${query}`)).body).toMatchObject({ data: [], hasMore: false });
+        expect((await staff.get(`${operations}/events?${query}`)).body).toEqual({
+          data: [],
+          page: { next: null, hasMore: false },
+        });
       }
     });
   });
@@ -117,7 +120,7 @@ describe('being on call', () => {
   describe('a circuit breaker', () => {
     const breaker = async (name: string) => {
       const { body } = await staff.get(`${operations}/circuit-breakers`);
-      return (body as unknown as Row[]).find((each) => each['name'] === name);
+      return (body['data'] as Row[]).find((each) => each['name'] === name);
     };
 
     it.each([
@@ -138,7 +141,7 @@ describe('being on call', () => {
       expect(await ordersOf(ada, placed)).toMatchObject({ status });
       if (name === 'payment-provider') {
         const { body } = await staff.get(`${operations}/subscriptions`);
-        const charge = (body as unknown as Row[]).find((each) => each['name'] === 'payments.charge');
+        const charge = (body['data'] as Row[]).find((each) => each['name'] === 'payments.charge');
         expect(charge).toMatchObject({ waiting: 1, deadLetters: 0 });
       }
       expect(await breaker(name)).toMatchObject({ state: 'OPEN', isolated: true });
@@ -299,7 +302,7 @@ describe('being on call', () => {
 
     it('are counted', async () => {
       const { body } = await staff.get(`${operations}/subscriptions`);
-      const count = (body as unknown as Row[]).filter((each) => each['deadLetters'] === 1);
+      const count = (body['data'] as Row[]).filter((each) => each['deadLetters'] === 1);
       expect(count).toHaveLength(4);
     });
 
@@ -314,9 +317,15 @@ describe('being on call', () => {
     it('can be delivered again', async () => {
       const letter = letters.find(({ subscription }) => subscription === 'products.release-cancelled')!;
       const plan = await staff.post(`${path(letter)}/replay?dryRun=true`);
-      expect(plan).toMatchObject({ status: 202, body: [{ position: letter.position, replayRequestedBy: null }] });
+      expect(plan).toMatchObject({
+        status: 202,
+        body: { data: [{ position: letter.position, replayRequestedBy: null }] },
+      });
       const answer = await staff.post(`${path(letter)}/replay`);
-      expect(answer).toMatchObject({ status: 202, body: [{ replayRequestedBy: expect.stringMatching(/^user:/) }] });
+      expect(answer).toMatchObject({
+        status: 202,
+        body: { data: [{ replayRequestedBy: expect.stringMatching(/^user:/) }] },
+      });
       for (let attempts = 2; attempts < 3;) attempts = (await staff.get(path(letter))).body['attempts'] as number;
       expect((await staff.get(path(letter))).body).toMatchObject({ state: 'failed', replayRequestedBy: null });
     });

@@ -83,23 +83,42 @@ describe('a list that is read page by page', () => {
 
   const at = (column: string) => instants.map((instant) => ({ [column]: instant }));
 
-  const products = (): List => ({
-    ...copies(
-      '/v1/products',
-      'products.products',
-      ['a', 'b', 'B', 'ä'].map((sku) => ({ sku })),
-    ),
+  const products = (sort: string): List => ({
+    ...copies(`/v1/products?sort=${sort}`, 'products.products', []),
     async add(to) {
       const id = randomUUID();
       await client.query(
-        `insert into products.products (id, sku, name, description, price_minor, currency, status, version)
-         values ($1, $2, 'Copy', '', 1, 'EUR', 'active', 1)`,
-        [id, `${'abBä'[to]}${id}`],
+        `insert into products.products (id, sku, name, description, price_minor, currency, created_at, status, version)
+         values ($1, $2, $3, '', $4, $5, $6, 'active', 1)`,
+        [id, ...productValues(to)],
       );
       return id;
     },
     async move(row, to) {
-      await client.query('update products.products set sku = $2 where id = $1', [row, `${'abBä'[to]}${randomUUID()}`]);
+      await client.query(
+        'update products.products set (sku, name, price_minor, currency, created_at) = ($2, $3, $4, $5, $6) where id = $1',
+        [row, ...productValues(to)],
+      );
+    },
+  });
+
+  /** Of each sort key; names that are equal but for their last characters, and as long as they may be. */
+  const productValues = (to: number): unknown[] => {
+    const letter = 'abBä'[to]!;
+    const { total_minor, currency } = totals[to]!;
+    return [`${letter}${randomUUID()}`, `${'"'.repeat(299)}${letter}`, total_minor, currency, instants[to]];
+  };
+
+  const historyChanges = (): List => ({
+    ...copies('/v1/operations/history-changes', 'subscriptions.history_changes', at('detected_at')),
+    async add(to) {
+      const id = randomUUID();
+      await client.query(
+        `insert into subscriptions.history_changes (id, detected_at, detected_by, lost_from, lost_to, head)
+         values ($1, $2, $1, 1, 2, 3)`,
+        [id, instants[to]],
+      );
+      return id;
     },
   });
 
@@ -205,7 +224,10 @@ describe('a list that is read page by page', () => {
       () => copies('/v1/operations/sagas', 'sagas.instances', at('started_at'), () => ({ status: 'completed' })),
     ],
     ['users', users],
-    ['products', products],
+    ...['sku', '-sku', 'name', '-name', 'price', '-price', 'createdAt', '-createdAt'].map(
+      (sort) => [`products by ${sort}`, () => products(sort)] as const,
+    ),
+    ['changes of the log’s history', historyChanges],
     ['stock movements', movements],
     ['dead letters', deadLetters],
     ['events of an order', () => ofOrder('events', ({ version }) => String(version))],

@@ -16,7 +16,7 @@ describe('while the view of orders is paused', () => {
     // its worker gives the lease back at the next renewal
     await eventually(async () => {
       const { body } = await shop.admin.get('/v1/operations/subscriptions');
-      const paused = (body as { name: string; owner: string | null }[]).filter(
+      const paused = (body['data'] as { name: string; owner: string | null }[]).filter(
         ({ name }) => name === 'orders.order-details',
       );
       return paused.length === 1 && paused[0]!.owner === null;

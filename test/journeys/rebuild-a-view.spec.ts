@@ -28,7 +28,7 @@ describe('rebuilding a view that something stands in the way of', () => {
 
   const of = async (name: string) => {
     const { body } = await staff.get(subscriptions);
-    return (body as unknown as Row[]).find((each) => each['name'] === name);
+    return (body['data'] as Row[]).find((each) => each['name'] === name);
   };
   const failed = async (name: string) =>
     (await scrape(shop.url)).samples.get(`orderloom_subscription_failed{subscription="${name}",segment="0"}`);
@@ -36,7 +36,8 @@ describe('rebuilding a view that something stands in the way of', () => {
     await owner.query('create materialized view orders.monthly as select id from orders.orders_view');
     const { status, body } = await staff.post(`${subscriptions}/${view}/rebuild`);
     expect(status).toBe(202);
-    expect(body).toMatchObject([{ name: `${view}/rebuild`, kind: 'projection', position: 0, error: null }]);
+    const begun = { name: `${view}/rebuild`, kind: 'projection', position: 0, error: null };
+    expect(body).toMatchObject({ data: [begun], page: { next: null, hasMore: false } });
     await eventually(async () => (await of(`${view}/rebuild`))?.['error']);
   };
 
@@ -58,7 +59,7 @@ describe('rebuilding a view that something stands in the way of', () => {
 
   it('ends when staff abandon it', async () => {
     const abandoned = await staff.delete(`${subscriptions}/${view}/rebuild`);
-    expect(abandoned).toMatchObject({ status: 200, body: [{ name: view, error: null }] });
+    expect(abandoned).toMatchObject({ status: 200, body: { data: [{ name: view, error: null }] } });
     expect(await of(`${view}/rebuild`)).toBeUndefined();
     expect(await failed(`${view}/rebuild`)).toBeUndefined();
     expect(await staff.delete(`${subscriptions}/${view}/rebuild`)).toMatchObject({

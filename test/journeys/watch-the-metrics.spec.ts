@@ -38,7 +38,7 @@ describe('watching the metrics', () => {
   }
   const restOf = async (name: string) => {
     const { body } = await staff.get(`${operations}/subscriptions`);
-    return (body as unknown as Row[]).find((each) => each['name'] === name)!;
+    return (body['data'] as Row[]).find((each) => each['name'] === name)!;
   };
 
   it('one reads them in the form and by the names that Prometheus asks for', async () => {
@@ -71,7 +71,7 @@ describe('watching the metrics', () => {
     await shop.settled();
     const { samples } = await scrape(shop.url);
     const { body } = await staff.get(`${operations}/subscriptions`);
-    const rows = body as unknown as Row[];
+    const rows = body['data'] as Row[];
     expect(rows.length).toBeGreaterThan(10);
     for (const row of rows) {
       const found = (what: string) => samples.get(`orderloom_subscription_${what}${of(row['name'] as string)}`);

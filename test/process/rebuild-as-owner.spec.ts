@@ -69,9 +69,7 @@ describe('a rebuild of a view that an ordinary role owns', () => {
 
   const rebuilding = async () => {
     const { body } = await api.get(subscriptions);
-    return (body as unknown as { name: string; error: string | null }[]).find(
-      (each) => each.name === `${view}/rebuild`,
-    );
+    return (body['data'] as { name: string; error: string | null }[]).find((each) => each.name === `${view}/rebuild`);
   };
   const table = async () =>
     (await asOwner.query(`select 'orders.orders_view'::regclass::oid as oid`)).rows[0] as object;

@@ -52,7 +52,7 @@ describe('the README’s module', () => {
     const deadline = Date.now() + 60_000;
     for (; ; await delay(50)) {
       const { body } = await api.get('/v1/operations/subscriptions');
-      const status = body.find(({ name }: { name: string }) => name === subscription);
+      const status = body.data.find(({ name }: { name: string }) => name === subscription);
       if (status.deadLetters === 0 && status.lag === 0 && status.position > 0) return;
       if (status.deadLetters === 0 && Date.now() < deadline) continue;
       throw new Error(`The reaction makes no progress: ${JSON.stringify(status)}\n${app.output}`);
@@ -101,7 +101,7 @@ describe('the README’s module', () => {
     await caughtUp(api);
     const { body } = await api.get('/v1/operations/subscriptions');
     // the order.completed of the tour was delivered to this process, which has handled nothing before
-    expect(body).toContainEqual(expect.objectContaining({ name: subscription, handled: 1, retries: 0 }));
+    expect(body.data).toContainEqual(expect.objectContaining({ name: subscription, handled: 1, retries: 0 }));
     expect(await awarded(api)).toHaveLength(1);
     // but for the role: this start names the owner as DATABASE_URL
     expect(app.output).not.toMatch(/WARN|ERROR/);

@@ -2,6 +2,7 @@ import { EventStore } from '../../src/kernel/event-store/event-store';
 import { ListOrder } from '../../src/kernel/http/list-order';
 import { sagaOrder } from '../../src/kernel/sagas/saga-instances';
 import { deadLetterOrder } from '../../src/kernel/subscriptions/dead-letters';
+import { historyOrder } from '../../src/kernel/subscriptions/log-history';
 import { orderBy } from '../../src/modules/orders/views/order-list';
 import { timelineOrder } from '../../src/modules/orders/views/order-timeline';
 import { paymentOrder } from '../../src/modules/payments/payments-view';
@@ -38,12 +39,13 @@ describe('a cursor', () => {
       '/v1/orders': { order: orderBy('-createdAt'), valid: [instant, uuid] },
       [`/v1/orders/${id}/events`]: { order: orderEvents, valid: ['1'] },
       [`/v1/orders/${id}/timeline`]: { order: timelineOrder, valid: ['1'] },
-      '/v1/products': { order: productOrder, valid: ['TEA', uuid] },
+      '/v1/products': { order: productOrder('sku'), valid: ['TEA', uuid] },
       [`/v1/products/${tea}/stock-movements`]: { order: movementOrder, valid: ['1'] },
       '/v1/payments': { order: paymentOrder, valid: [instant, uuid] },
       '/v1/shipments': { order: shipmentOrder, valid: [instant, uuid] },
       '/v1/users': { order: accountOrder, valid: [instant, uuid] },
       '/v1/operations/sagas': { order: sagaOrder, valid: [instant, uuid] },
+      '/v1/operations/history-changes': { order: historyOrder, valid: [instant, uuid] },
       '/v1/operations/dead-letters': { order: deadLetterOrder, valid: ['1', 'x'] },
     };
   });
@@ -62,7 +64,7 @@ describe('a cursor', () => {
       '',
     ];
     const instants = ['2026-02-30T00:00:00.000000Z', '2026-01-01T00:00:00Z', '0000-01-01T00:00:00.000000Z', 'infinity'];
-    const texts = ['\0', '\ud800', 'x'.repeat(300)];
+    const texts = ['\0', '\ud800', 'x'.repeat(301)];
     for (const path of lists) {
       const { order, valid } = orders[path]!;
       expect((await shop.admin.get(`${path}?after=${order.encode(valid)}`)).status).toBe(200);

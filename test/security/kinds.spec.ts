@@ -51,7 +51,7 @@ describe('a value of the wrong kind', () => {
             ? ['a whole number', ['x', '1.5', '', '0x10', '1e1']]
             : type === 'boolean' && member.in === 'body'
               ? ['true or false', ['true', 1]]
-              : type === 'array'
+              : type === 'array' && member.in === 'body'
                 ? ['a list', ['x', {}, 1]]
                 : type === 'string' && member.schema['minLength'] !== undefined && member.in === 'body'
                   ? ['text', [1, true, {}, []]]

@@ -95,7 +95,9 @@ describe('the text of an error that is no refusal', () => {
     breaker('payment-provider').isolate();
     const placed = await order(ada);
     const charge = async () =>
-      ((await staff.get('/v1/operations/subscriptions')).body as Row[]).find(({ name }) => name === 'payments.charge')!;
+      ((await staff.get('/v1/operations/subscriptions')).body.data as Row[]).find(
+        ({ name }) => name === 'payments.charge',
+      )!;
     await eventually(async () => ((await charge())['waiting'] as number) === 1);
     expect(await ada.post(`${pathOf(placed)}/cancel`, { reason: 'takes too long' })).toMatchObject({ status: 202 });
     const cancelled = () =>

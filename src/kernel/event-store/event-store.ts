@@ -292,15 +292,16 @@ export class EventStore {
 
   /** The log from behind `position` on, of one type or one aggregate; for people, who may wait a little. */
   async search(
-    filter: { type?: string; aggregateId?: string },
+    filter: { type?: string; aggregateId?: string; correlationId?: string },
     position: number,
     limit: number,
   ): Promise<StoredEvent[]> {
     const { rows } = await this.database.pool.query<EventRow>(
       `select * from event_store.events
        where position > $1 and ($2::text is null or event_type = $2) and ($3::uuid is null or aggregate_id = $3)
+         and ($5::text is null or metadata ->> 'correlationId' = $5)
        order by position limit $4`,
-      [position, filter.type ?? null, filter.aggregateId ?? null, limit],
+      [position, filter.type ?? null, filter.aggregateId ?? null, limit, filter.correlationId ?? null],
     );
     return rows.map(storedEvent);
   }

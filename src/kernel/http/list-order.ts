@@ -30,7 +30,7 @@ const kinds = {
   },
   integer: { type: 'integer', fits: atMost(2n ** 31n - 1n) },
   bigint: { type: 'bigint', fits: atMost(2n ** 63n - 1n) },
-  text: { type: 'text', fits: (text) => text.length <= 200 && isStorable(text) },
+  text: { type: 'text', fits: (text) => text.length <= 300 && isStorable(text) },
 } satisfies Record<string, Kind>;
 
 /** A column or expression to sort by, and its kind. */
@@ -56,6 +56,12 @@ export class ListOrder {
   /** For `order by`. */
   get by(): string {
     return this.keys.map(([sql]) => `${sql} ${this.direction}`).join(', ');
+  }
+
+  /** The same for TypeORM's query builder. */
+  get columns(): Record<string, 'ASC' | 'DESC'> {
+    const direction = this.direction === 'asc' ? 'ASC' : 'DESC';
+    return Object.fromEntries(this.keys.map(([sql]) => [sql, direction]));
   }
 
   /** For `select`: the column of {@link Listed}, without its name. */

@@ -1,5 +1,5 @@
 import { applyDecorators, type Type } from '@nestjs/common';
-import { ApiExtraModels, ApiOkResponse, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiResponse, ApiProperty, ApiPropertyOptional, getSchemaPath } from '@nestjs/swagger';
 import { IsOptional, IsString, Length, Max, Min } from 'class-validator';
 import type { Listed, ListOrder } from './list-order';
 import { IntegerInQuery } from './query-values';
@@ -17,7 +17,8 @@ export class PageQuery {
   @ApiPropertyOptional()
   @IsOptional()
   @IsString()
-  @Length(1, 1000)
+  // the longest is that of a product's name
+  @Length(1, 3000)
   after?: string;
 }
 
@@ -49,11 +50,17 @@ export function pageOf<Row, T = Row>(
   return { data: shown.map(({ cursor: _, ...row }) => to(row as Row)), page: { next, hasMore } };
 }
 
+/** A list that is short by its nature, in the form of all lists. */
+export function wholeList<T>(data: T[]): Page<T> {
+  return { data, page: { next: null, hasMore: false } };
+}
+
 /** Documents an answer of the form {@link Page}. */
-export const ApiPage = (item: Type) =>
+export const ApiPage = (item: Type, status = 200) =>
   applyDecorators(
     ApiExtraModels(item, PageInfo),
-    ApiOkResponse({
+    ApiResponse({
+      status,
       schema: {
         required: ['data', 'page'],
         properties: {

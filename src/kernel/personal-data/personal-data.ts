@@ -37,6 +37,11 @@ export class PersonalData {
     return { person, sealed, members: members.map(([name]) => name as keyof T & string) };
   }
 
+  /** As {@link seal}, of a value whose names of members may be personal as well: nothing is shown of it once it is erased. */
+  async sealWhole<T extends object>(person: string, value: T): Promise<Sealed<T>> {
+    return { ...(await this.seal(person, value)), members: [] };
+  }
+
   /** Undefined when the person has been erased. */
   async open<T extends object>(value: Sealed<T>): Promise<T | undefined> {
     // recorded before there were seals

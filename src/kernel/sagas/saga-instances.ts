@@ -85,6 +85,8 @@ export interface SagaInstance {
   readonly definition: string;
   readonly definitionVersion: number;
   readonly subject: string;
+  /** Of the request that it goes back to. */
+  readonly correlationId: string;
   readonly status: SagaStatus;
   readonly step: string | null;
   readonly attempt: number | null;
@@ -120,7 +122,10 @@ export interface DueSaga {
   readonly traceparent: string | null;
 }
 
-const columns = `id, definition, definition_version as "definitionVersion", subject, status, step, attempt, error,
+const correlation = `(select metadata ->> 'correlationId' from event_store.events
+  where aggregate_id = instances.id and events.version = 1)`;
+
+const columns = `id, definition, definition_version as "definitionVersion", subject, ${correlation} as "correlationId", status, step, attempt, error,
   due_at as "dueAt", started_at as "startedAt",
   updated_at as "updatedAt"`;
 
@@ -135,7 +140,9 @@ export const sagaOrder = new ListOrder(
 );
 
 export interface SagaFilter {
-  readonly status?: SagaStatus;
+  readonly status?: readonly SagaStatus[];
+  readonly subject?: string;
+  readonly correlationId?: string;
   /** false: only those that have not ended and are of none of the `known` definitions; true: the others. */
   readonly runnable?: { readonly is: boolean; readonly known: readonly SagaVersion[] };
   /** Sort values of the last one seen. */
@@ -158,22 +165,36 @@ export class SagaInstances {
       `select ${columns}, version from sagas.instances where id = $1`,
       [id],
     );
-    if ((rows[0]?.version ?? 0) < atLeast) return instance(this.projection.fold(await this.events.getEvents(id)));
+    if ((rows[0]?.version ?? 0) < atLeast) return this.committed(id);
     if (!rows[0]) return undefined;
     const { version: _, ...found } = rows[0];
     return found;
   }
 
+  private async committed(id: string): Promise<SagaInstance | undefined> {
+    const events = await this.events.getEvents(id);
+    return instance(this.projection.fold(events), events[0]?.metadata.correlationId);
+  }
+
   /** Newest first. */
-  async list({ status, runnable, after, limit }: SagaFilter): Promise<Listed<SagaInstance>[]> {
+  async list({ status, subject, correlationId, runnable, after, limit }: SagaFilter): Promise<Listed<SagaInstance>[]> {
     const { rows } = await this.database.pool.query<Listed<SagaInstance>>(
       `select ${columns}, ${sagaOrder.cursor} from sagas.instances
-       where ($1::text is null or status = $1)
+       where ($1::text[] is null or status = any($1))
          and ${sagaOrder.beyond('$2')}
+         and ($7::uuid is null or subject = $7) and ($8::text is null or ${correlation} = $8)
          and ($4::boolean is null or $4 = (status in ('completed', 'compensated') or
                (definition, definition_version) in (select * from unnest($5::text[], $6::integer[]))))
        order by ${sagaOrder.by} limit $3`,
-      [status ?? null, after ?? null, limit, runnable?.is ?? null, ...namesAndVersions(runnable?.known ?? [])],
+      [
+        status ?? null,
+        after ?? null,
+        limit,
+        runnable?.is ?? null,
+        ...namesAndVersions(runnable?.known ?? []),
+        subject ?? null,
+        correlationId ?? null,
+      ],
     );
     return rows;
   }
@@ -241,9 +262,16 @@ function namesAndVersions(known: readonly SagaVersion[]): [string[], number[]] {
   return [known.map(({ name }) => name), known.map(({ version }) => version)];
 }
 
-function instance(row: InstanceRow | undefined): SagaInstance | undefined {
+function instance(row: InstanceRow | undefined, correlationId = ''): SagaInstance | undefined {
   if (!row) return undefined;
   const { definition_version: definitionVersion, due_at, started_at, updated_at, version: _, ...rest } = row;
   const dueAt = due_at === null ? null : new Date(due_at);
-  return { ...rest, definitionVersion, dueAt, startedAt: new Date(started_at), updatedAt: new Date(updated_at) };
+  return {
+    ...rest,
+    correlationId,
+    definitionVersion,
+    dueAt,
+    startedAt: new Date(started_at),
+    updatedAt: new Date(updated_at),
+  };
 }

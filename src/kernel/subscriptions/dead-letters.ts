@@ -43,13 +43,13 @@ export class DeadLetters {
 
   /** Newest first, `limit` of them behind the sort values `after`. */
   async list(
-    filter: { subscription?: string; state?: DeadLetterState },
+    filter: { subscription?: string; state?: readonly DeadLetterState[] },
     limit: number,
     after: SortValues | null = null,
   ): Promise<Listed<DeadLetter>[]> {
     const { rows } = await this.database.pool.query<Listed<DeadLetter>>(
       `select ${columns}, ${deadLetterOrder.cursor} from subscriptions.dead_letters d
-       where ($1::text is null or subscription = $1) and ($2::text is null or state = $2)
+       where ($1::text is null or subscription = $1) and ($2::text[] is null or state = any($2))
          and ${deadLetterOrder.beyond('$3')}
        order by ${deadLetterOrder.by} limit $4`,
       [filter.subscription ?? null, filter.state ?? null, after, limit],

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Database } from '../database/database';
 import { DomainError } from '../domain-error';
+import { type Listed, ListOrder, type SortValues } from '../http/list-order';
 import { newId } from '../ids';
 import type { LostEvents } from './log-tail';
 
@@ -19,6 +20,16 @@ export interface HistoryChange {
 
 const columns = `id, detected_at as "detectedAt", lost_from::float8 as "lostFrom", lost_to::float8 as "lostTo",
   head::float8 as head, acknowledged_by as "acknowledgedBy", acknowledged_at as "acknowledgedAt"`;
+
+/** Newest first. */
+export const historyOrder = new ListOrder(
+  'history-changes',
+  [
+    ['history_changes.detected_at', 'instant'],
+    ['history_changes.id', 'uuid'],
+  ],
+  'desc',
+);
 
 /**
  * When the log has lost its end: after a failover to a replica that lagged behind, or when a backup was restored. What was
@@ -58,10 +69,12 @@ export class LogHistory {
     return { reactions: names('reaction'), views: names('projection') };
   }
 
-  /** Newest first. */
-  async list(): Promise<HistoryChange[]> {
-    const { rows } = await this.database.pool.query<HistoryChange>(
-      `select ${columns} from subscriptions.history_changes order by detected_at desc limit 100`,
+  /** Newest first, `limit` of them behind the sort values `after`. */
+  async list(limit: number, after: SortValues | null): Promise<Listed<HistoryChange>[]> {
+    const { rows } = await this.database.pool.query<Listed<HistoryChange>>(
+      `select ${columns}, ${historyOrder.cursor} from subscriptions.history_changes
+       where ${historyOrder.beyond('$1')} order by ${historyOrder.by} limit $2`,
+      [after, limit],
     );
     return rows;
   }

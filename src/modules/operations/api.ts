@@ -1,12 +1,26 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
-import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
+import { BooleanInQuery, IntegerInQuery, SomeOf } from '../../kernel/http/query-values';
+import { type SagaStatus, sagaStatuses } from '../../kernel/sagas/saga-instances';
+import { type DeadLetterState, deadLetterStates } from '../../kernel/subscriptions/dead-letters';
 
 export class ListSagasQuery extends PageQuery {
+  /** Of one of these statuses. */
   @IsOptional()
-  @IsIn(['running', 'compensating', 'parked', 'completed', 'compensated'])
-  status?: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
+  @SomeOf(sagaStatuses)
+  status?: SagaStatus[];
+
+  /** What it is about, e.g. the id of an order. */
+  @IsOptional()
+  @IsUUID()
+  subject?: string;
+
+  /** Of the request that it goes back to: `X-Request-Id` of its response. */
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  correlationId?: string;
 
   /** false: only sagas that cannot go on, since the process that answers does not know their definition. */
   @IsOptional()
@@ -33,6 +47,9 @@ export class SagaResponse {
 
   /** What it is about, e.g. the id of an order. */
   subject!: string;
+
+  /** Of the request that it goes back to: `X-Request-Id` of its response. */
+  correlationId!: string;
 
   status!: 'running' | 'compensating' | 'parked' | 'completed' | 'compensated';
 
@@ -142,9 +159,10 @@ export class ListDeadLettersQuery extends PageQuery {
   @Length(1, 200)
   subscription?: string;
 
+  /** In one of these states. */
   @IsOptional()
-  @IsIn(['failed', 'parked', 'replayed', 'discarded'])
-  state?: 'failed' | 'parked' | 'replayed' | 'discarded';
+  @SomeOf(deadLetterStates)
+  state?: DeadLetterState[];
 }
 
 export class DeadLetterResponse {
@@ -220,7 +238,7 @@ export class BreakerResponse {
 }
 
 export class ListEventsQuery {
-  /** Log position behind which to begin. */
+  /** Log position behind which to begin: that of an event, or `page.next` of the page before. */
   @ApiPropertyOptional()
   @IsOptional()
   @IntegerInQuery()
@@ -244,6 +262,12 @@ export class ListEventsQuery {
   @IsOptional()
   @IsUUID()
   aggregateId?: string;
+
+  /** Of the request that they go back to: `X-Request-Id` of its response. Reads the log from `after` on. */
+  @IsOptional()
+  @IsString()
+  @Length(1, 200)
+  correlationId?: string;
 }
 
 export class LogEntryResponse {
@@ -255,15 +279,8 @@ export class LogEntryResponse {
   /** @example 'order.submitted' */
   eventType!: string;
   payload!: Record<string, unknown>;
+  /** Of the request that it goes back to: `X-Request-Id` of its response. */
+  correlationId!: string;
   metadata!: Record<string, unknown>;
   timestamp!: Date;
-}
-
-export class LogPageResponse {
-  data!: LogEntryResponse[];
-
-  /** `after` for the next page. */
-  next!: number;
-
-  hasMore!: boolean;
 }

@@ -16,13 +16,13 @@ import { DomainError } from '../../kernel/domain-error';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { Access } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
-import { ApiPage, type Page, pageOf } from '../../kernel/http/page';
+import { ApiPage, type Page, pageOf, PageQuery, wholeList } from '../../kernel/http/page';
 import { Resilience } from '../../kernel/resilience/policies';
 import { type SagaInstance, SagaInstances, sagaOrder } from '../../kernel/sagas/saga-instances';
 import type { Resolution } from '../../kernel/sagas/saga-stream';
 import { Sagas } from '../../kernel/sagas/sagas';
 import { type DeadLetter, deadLetterOrder, DeadLetters } from '../../kernel/subscriptions/dead-letters';
-import { LogHistory } from '../../kernel/subscriptions/log-history';
+import { type HistoryChange, historyOrder, LogHistory } from '../../kernel/subscriptions/log-history';
 import { Subscriptions } from '../../kernel/subscriptions/subscriptions';
 import {
   BreakerResponse,
@@ -31,7 +31,7 @@ import {
   ListDeadLettersQuery,
   ListEventsQuery,
   ListSagasQuery,
-  LogPageResponse,
+  LogEntryResponse,
   ReasonRequest,
   ReplayAllRequest,
   ReplayAllResponse,
@@ -59,10 +59,10 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:read' })
   @ApiPage(SagaResponse)
   @ApiProblems(400)
-  async listSagas(@Query() { limit, after, status, runnable }: ListSagasQuery): Promise<Page<SagaResponse>> {
+  async listSagas(@Query() { limit, after, runnable, ...filter }: ListSagasQuery): Promise<Page<SagaResponse>> {
     const wanted = runnable === undefined ? undefined : { is: runnable, known: this.sagas.known };
     const rows = await this.instances.list({
-      status,
+      ...filter,
       runnable: wanted,
       after: sagaOrder.decode(after),
       limit: limit + 1,
@@ -110,8 +110,9 @@ export class OperationsController {
   /** Projections and reactions, and how far they are */
   @Get('subscriptions')
   @Access('staff', { scope: 'operations:read' })
-  listSubscriptions(): Promise<SubscriptionResponse[]> {
-    return this.subscriptions.status();
+  @ApiPage(SubscriptionResponse)
+  async listSubscriptions(): Promise<Page<SubscriptionResponse>> {
+    return wholeList(await this.subscriptions.status());
   }
 
   /** Stop a subscription everywhere, within a second; it goes on where it stood when it is resumed */
@@ -119,7 +120,8 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404)
-  async pauseSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+  @ApiPage(SubscriptionResponse, 202)
+  async pauseSubscription(@Param('name') name: string): Promise<Page<SubscriptionResponse>> {
     await this.subscriptions.pause(name, currentContext().actor);
     return this.segmentsOf(name);
   }
@@ -129,7 +131,8 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404)
-  async resumeSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+  @ApiPage(SubscriptionResponse, 202)
+  async resumeSubscription(@Param('name') name: string): Promise<Page<SubscriptionResponse>> {
     await this.subscriptions.resume(name, currentContext().actor);
     return this.segmentsOf(name);
   }
@@ -139,7 +142,8 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(404, 409)
-  async rebuildProjection(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+  @ApiPage(SubscriptionResponse, 202)
+  async rebuildProjection(@Param('name') name: string): Promise<Page<SubscriptionResponse>> {
     await this.subscriptions.rebuild(name);
     return this.segmentsOf(`${name}/rebuild`);
   }
@@ -149,7 +153,8 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:write' })
   @HttpCode(200)
   @ApiProblems(404, 409)
-  async retireSubscription(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+  @ApiPage(SubscriptionResponse)
+  async retireSubscription(@Param('name') name: string): Promise<Page<SubscriptionResponse>> {
     await this.subscriptions.retire(name, currentContext().actor);
     return this.segmentsOf(name);
   }
@@ -157,12 +162,15 @@ export class OperationsController {
   /**
    * Times that the log lost events, newest first
    *
-   * As after a failover to a replica that lagged behind, or when a backup is restored. The newest 100.
+   * As after a failover to a replica that lagged behind, or when a backup is restored.
    */
   @Get('history-changes')
   @Access('staff', { scope: 'operations:read' })
-  listHistoryChanges(): Promise<HistoryChangeResponse[]> {
-    return this.history.list();
+  @ApiPage(HistoryChangeResponse)
+  @ApiProblems(400)
+  async listHistoryChanges(@Query() { limit, after }: PageQuery): Promise<Page<HistoryChangeResponse>> {
+    const rows = await this.history.list(limit + 1, historyOrder.decode(after));
+    return pageOf<HistoryChange, HistoryChangeResponse>(rows, limit, historyOrder);
   }
 
   /** Say that you know of it; ends the alert */
@@ -178,7 +186,8 @@ export class OperationsController {
   @Delete('subscriptions/:name/rebuild')
   @Access('staff', { scope: 'operations:write' })
   @ApiProblems(404)
-  async abandonRebuild(@Param('name') name: string): Promise<SubscriptionResponse[]> {
+  @ApiPage(SubscriptionResponse)
+  async abandonRebuild(@Param('name') name: string): Promise<Page<SubscriptionResponse>> {
     await this.subscriptions.abandonRebuild(name, currentContext().actor);
     return this.segmentsOf(name);
   }
@@ -218,13 +227,14 @@ export class OperationsController {
   @Access('staff', { scope: 'operations:write' })
   @HttpCode(202)
   @ApiProblems(400, 404, 409)
-  replayDeadLetter(
+  @ApiPage(DeadLetterResponse, 202)
+  async replayDeadLetter(
     @Param('subscription') subscription: string,
     @Param('position', ParseIntPipe) position: number,
     @Query() { dryRun }: ReplayQuery,
-  ): Promise<DeadLetterResponse[]> {
-    if (dryRun) return this.deadLetters.planReplay(subscription, position);
-    return this.deadLetters.requestReplay(subscription, position, currentContext().actor);
+  ): Promise<Page<DeadLetterResponse>> {
+    if (dryRun) return wholeList(await this.deadLetters.planReplay(subscription, position));
+    return wholeList(await this.deadLetters.requestReplay(subscription, position, currentContext().actor));
   }
 
   /** Give it up, with a reason; what was parked behind it is delivered */
@@ -242,8 +252,9 @@ export class OperationsController {
   /** Circuit breakers of this process */
   @Get('circuit-breakers')
   @Access('staff', { scope: 'operations:read' })
-  listCircuitBreakers(): BreakerResponse[] {
-    return this.resilience.breakers();
+  @ApiPage(BreakerResponse)
+  listCircuitBreakers(): Page<BreakerResponse> {
+    return wholeList(this.resilience.breakers());
   }
 
   /** Let no call through until it is reset */
@@ -272,16 +283,18 @@ export class OperationsController {
   @Get('events')
   @Access('staff', { scope: 'operations:read' })
   @ApiProblems(400)
-  async listEvents(@Query() { after, limit, type, aggregateId }: ListEventsQuery): Promise<LogPageResponse> {
-    const events = await this.events.search({ type, aggregateId }, after, limit + 1);
+  @ApiPage(LogEntryResponse)
+  async listEvents(@Query() { after, limit, ...filter }: ListEventsQuery): Promise<Page<LogEntryResponse>> {
+    const events = await this.events.search(filter, after, limit + 1);
     const data = events.slice(0, limit).map(({ schemaVersion: _, metadata, ...event }) => {
-      return { ...event, metadata: { ...metadata } };
+      return { ...event, correlationId: metadata.correlationId, metadata: { ...metadata } };
     });
-    return { data, next: data.at(-1)?.position ?? after, hasMore: events.length > limit };
+    const hasMore = events.length > limit;
+    return { data, page: { next: hasMore ? String(data.at(-1)!.position) : null, hasMore } };
   }
 
-  private async segmentsOf(name: string): Promise<SubscriptionResponse[]> {
-    return (await this.subscriptions.status()).filter((subscription) => subscription.name === name);
+  private async segmentsOf(name: string): Promise<Page<SubscriptionResponse>> {
+    return wholeList((await this.subscriptions.status()).filter((subscription) => subscription.name === name));
   }
 
   private breaker(name: string) {

@@ -21,10 +21,11 @@ import {
 import { Instant } from '../../kernel/http/instant';
 import { IsCountryCode, IsCurrencyCode } from '../../kernel/http/codes';
 import { Needs, NotWith, TakesOnly } from '../../kernel/http/members';
+import { ChangesMetadata, type MetadataChange, SetsMetadata } from '../../kernel/http/metadata';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested, NestedList } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
-import { IntegerInQuery } from '../../kernel/http/query-values';
+import { IntegerInQuery, SomeOf } from '../../kernel/http/query-values';
 import { type OrderStatus, orderStatuses } from './domain/order';
 
 /** Ids are compared with those in the log, which are in small letters. */
@@ -129,6 +130,10 @@ export class CreateOrderRequest {
   @Length(1, 100)
   reference?: string;
 
+  @SetsMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
+
   /** The account that orders (staff); default: your own. */
   @IsOptional()
   @SmallLetters()
@@ -146,6 +151,12 @@ export class CreateOrderRequest {
   @Instant()
   @MaxDate(() => new Date(Date.now() + 60_000), { message: 'orderedAt must not be in the future' })
   orderedAt?: Date;
+}
+
+export class UpdateOrderRequest {
+  @ChangesMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class GetOrderQuery {
@@ -277,10 +288,10 @@ export class SimulationResponse {
 }
 
 export class ListOrdersQuery extends PageQuery {
+  /** Of one of these statuses. */
   @IsOptional()
-  @IsIn(orderStatuses)
-  @ApiPropertyOptional({ enum: orderStatuses })
-  status?: OrderStatus;
+  @SomeOf(orderStatuses)
+  status?: OrderStatus[];
 
   /** Staff only; a customer always sees their own. */
   @IsOptional()

@@ -23,6 +23,7 @@ import { unknownCountry } from '../../kernel/http/codes';
 import { ApiIfMatch, assertCurrent, type EntityTag, IfMatchTag } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { ListOrder } from '../../kernel/http/list-order';
+import { mergedMetadata } from '../../kernel/http/metadata';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { CurrentPrincipal, isStaff, type Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
@@ -40,11 +41,13 @@ import {
   SimulateRequest,
   SimulationResponse,
   SubmitOrderRequest,
+  UpdateOrderRequest,
 } from './api';
 import type { By } from './domain/order';
 import { AddLine } from './features/add-line';
-import { CancelOrder } from './features/cancel-order';
+import { AwaitCancellation, CancelOrder } from './features/cancel-order';
 import { ChangeLine } from './features/change-line';
+import { ChangeMetadata } from './features/change-metadata';
 import { CreateOrder } from './features/create-order';
 import { EraseGuest } from './features/erase-guest';
 import { SetShippingAddress } from './features/set-shipping-address';
@@ -56,12 +59,22 @@ import { GetOrder, OrderDetails, withPriceChanges } from './views/order-details'
 import { ListOrders, orderBy, OrderSummary } from './views/order-list';
 import { GetTimeline, TimelineEntry, timelineOrder } from './views/order-timeline';
 
-const ApiPrefer = () =>
+const ApiPrefer = (until: string) =>
   ApiHeader({
     name: 'Prefer',
     required: false,
-    description: '`wait=10`: answer when the order is on its way or cancelled, after 10 s at the latest (RFC 7240).',
+    description: `\`wait=10\`: answer when ${until}, after 10 s at the latest (RFC 7240); at most 60 s.`,
   });
+
+const fulfilledOrCancelled = 'the order is on its way or cancelled';
+
+/** Most seconds that a response waits; a connection without a byte is kept for twice as long. */
+const maxWait = 60;
+
+/** Seconds that the client wants the response to wait; 0 without that preference. */
+function waitIn(prefer: string | undefined): number {
+  return Math.min(Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(prefer ?? '')?.[1] ?? 0), maxWait);
+}
 
 /** Of an order's own events. */
 const streamOrder = new ListOrder('order-events', [['version', 'integer']]);
@@ -81,7 +94,7 @@ export class OrdersController {
   @Post()
   @Access('customer', { scope: 'orders:write', own: true })
   @IdempotencyKeyRequired()
-  @ApiPrefer()
+  @ApiPrefer(fulfilledOrCancelled)
   @ApiBody({ type: CreateOrderRequest, examples: createOrderExamples })
   @ApiCreatedResponse({ type: OrderDetails, description: 'The draft' })
   @ApiAcceptedResponse({ type: OrderDetails, description: 'Placed: it is being carried out, see Location' })
@@ -102,10 +115,12 @@ export class OrdersController {
       shippingAddress,
       paymentMethod,
       expectedTotal,
+      metadata: given,
     } = body;
     assertStaffFields(me, body);
     const customer = guest ? { guest } : { userId: customerId ?? me.userId };
-    const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod };
+    const metadata = mergedMetadata({}, given);
+    const order = { customer, lines, orderedAt, reference, shippingAddress, paymentMethod, metadata };
     const created = await this.commands.execute(new CreateOrder(order, submit, expectedTotal));
     const { orderId } = created;
     if (submit) await this.placed(orderId, prefer, reply);
@@ -137,6 +152,22 @@ export class OrdersController {
   ): Promise<OrderDetails> {
     const past = version !== undefined ? { version } : asOf && { asOf };
     return this.queries.execute(new GetOrder(id, by(me), past));
+  }
+
+  /** Change an order's metadata, in any state; keys that are not named stay */
+  @Patch(':id')
+  @Access('customer', { scope: 'orders:write', own: true })
+  @ApiIfMatch()
+  @ApiProblems(404, 409, 412, 422)
+  async updateOrder(
+    @CurrentPrincipal() me: Principal,
+    @Param('id', ParseUUIDPipe) id: string,
+    @IfMatchTag() seen: EntityTag | undefined,
+    @Body() { metadata = {} }: UpdateOrderRequest,
+  ): Promise<OrderDetails> {
+    const version = await this.versionFor(id, me, seen);
+    const changed = await this.commands.execute(new ChangeMetadata(id, by(me), metadata, version));
+    return this.show(changed, me);
   }
 
   /** Add a line to a draft; all its lines take the current prices */
@@ -213,7 +244,7 @@ export class OrdersController {
   @HttpCode(202)
   @IdempotencyKeyRequired()
   @ApiIfMatch()
-  @ApiPrefer()
+  @ApiPrefer(fulfilledOrCancelled)
   @ApiProblems(404, 409, 412, 422)
   async submitOrder(
     @CurrentPrincipal() me: Principal,
@@ -234,6 +265,7 @@ export class OrdersController {
   @Access('customer', { scope: 'orders:write', own: true })
   @HttpCode(202)
   @IdempotencyKeyRequired()
+  @ApiPrefer('the order is cancelled, or the cancellation is rejected')
   @ApiIfMatch()
   @ApiProblems(404, 409, 412, 422)
   async cancelOrder(
@@ -241,11 +273,17 @@ export class OrdersController {
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatchTag() seen: EntityTag | undefined,
     @Body() { reason }: CancelOrderRequest,
+    @Headers('prefer') prefer: string | undefined,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<OrderDetails> {
     const version = await this.versionFor(id, me, seen);
     const changed = await this.commands.execute(new CancelOrder(id, by(me), reason, version));
     void reply.header('Location', `/v1/orders/${id}`);
+    const seconds = waitIn(prefer);
+    if (seconds > 0) {
+      await this.commands.execute(new AwaitCancellation(id, seconds * 1000));
+      void reply.header('Preference-Applied', `wait=${seconds}`);
+    }
     return this.show(changed, me);
   }
 
@@ -312,10 +350,10 @@ export class OrdersController {
 
   private async placed(orderId: string, prefer: string | undefined, reply: FastifyReply): Promise<void> {
     void reply.status(202).header('Location', `/v1/orders/${orderId}`);
-    const seconds = Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(prefer ?? '')?.[1] ?? 0);
+    const seconds = waitIn(prefer);
     if (seconds === 0) return;
-    await this.commands.execute(new AwaitFulfilment(orderId, Math.min(seconds, 60) * 1000));
-    void reply.header('Preference-Applied', `wait=${Math.min(seconds, 60)}`);
+    await this.commands.execute(new AwaitFulfilment(orderId, seconds * 1000));
+    void reply.header('Preference-Applied', `wait=${seconds}`);
   }
 
   /**

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AddLineHandler } from './features/add-line';
-import { CancelOrderHandler } from './features/cancel-order';
+import { AwaitCancellationHandler, CancelOrderHandler } from './features/cancel-order';
+import { ChangeMetadataHandler } from './features/change-metadata';
 import { ChangeLineHandler } from './features/change-line';
 import { CreateOrderHandler } from './features/create-order';
 import { EraseGuestHandler } from './features/erase-guest';
@@ -28,8 +29,10 @@ import { GetTimelineHandler, OrderTimelineProjection } from './views/order-timel
     AddLineHandler,
     ChangeLineHandler,
     SetShippingAddressHandler,
+    ChangeMetadataHandler,
     SubmitOrderHandler,
     CancelOrderHandler,
+    AwaitCancellationHandler,
     EraseGuestHandler,
     SimulateOrderHandler,
     Fulfil,

@@ -1,7 +1,8 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { ApiProperty } from '@nestjs/swagger';
+import { IsOptional, IsUUID } from 'class-validator';
 import { Money } from '../../kernel/http/money';
 import { PageQuery } from '../../kernel/http/page';
+import { SomeOf } from '../../kernel/http/query-values';
 
 export const paymentStatuses = ['requested', 'attempted', 'completed', 'failed', 'voided', 'refunded'] as const;
 type PaymentStatus = (typeof paymentStatuses)[number];
@@ -11,10 +12,10 @@ export class ListPaymentsQuery extends PageQuery {
   @IsUUID()
   orderId?: string;
 
+  /** Of one of these statuses. */
   @IsOptional()
-  @IsIn(paymentStatuses)
-  @ApiPropertyOptional({ enum: paymentStatuses })
-  status?: PaymentStatus;
+  @SomeOf(paymentStatuses)
+  status?: PaymentStatus[];
 }
 
 export class PaymentFailure {

@@ -72,7 +72,7 @@ export class PaymentsProjection extends FoldedView<PaymentRow> {
 
 export interface PaymentFilter {
   readonly orderId?: string;
-  readonly status?: PaymentResponse['status'];
+  readonly status?: readonly PaymentResponse['status'][];
 }
 
 const columns = `id, order_id as "orderId", status, method, failure, version, provider_reference as "providerReference",
@@ -111,7 +111,7 @@ export class Payments {
   ): Promise<Listed<PaymentResponse>[]> {
     const { rows } = await this.database.pool.query<Listed<PaymentResponse>>(
       `select ${columns}, ${paymentOrder.cursor} from payments.payments_view p
-       where ($1::uuid is null or order_id = $1) and ($2::text is null or status = $2)
+       where ($1::uuid is null or order_id = $1) and ($2::text[] is null or status = any($2))
          and ${paymentOrder.beyond('$3')}
        order by ${paymentOrder.by} limit $4`,
       [orderId ?? null, status ?? null, after, limit],

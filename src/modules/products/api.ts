@@ -3,6 +3,7 @@ import { Transform } from 'class-transformer';
 import {
   ArrayMaxSize,
   ArrayUnique,
+  IsIn,
   IsInt,
   IsOptional,
   IsString,
@@ -16,10 +17,18 @@ import {
 import { IsCurrencyCode } from '../../kernel/http/codes';
 import { tagged } from '../../kernel/http/conditional';
 import { Needs } from '../../kernel/http/members';
+import {
+  ChangesMetadata,
+  type Metadata,
+  type MetadataChange,
+  metadataSchema,
+  SetsMetadata,
+} from '../../kernel/http/metadata';
 import { Money, otherwiseIncomparable } from '../../kernel/http/money';
 import { Nested } from '../../kernel/http/nested';
 import { PageQuery } from '../../kernel/http/page';
 import { BooleanInQuery, IntegerInQuery } from '../../kernel/http/query-values';
+import { type ProductSort, productSorts } from './catalogue';
 import type { Product } from './product.entity';
 
 export class CreateProductRequest {
@@ -39,6 +48,10 @@ export class CreateProductRequest {
 
   @Nested(() => Money)
   price!: Money;
+
+  @SetsMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class UpdateProductRequest {
@@ -54,6 +67,10 @@ export class UpdateProductRequest {
   @IsOptional()
   @Nested(() => Money)
   price?: Money;
+
+  @ChangesMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class ListProductsQuery extends PageQuery {
@@ -100,6 +117,12 @@ export class ListProductsQuery extends PageQuery {
   @IsOptional()
   @BooleanInQuery()
   archived?: boolean;
+
+  /** A leading minus: from the greatest down. Prices are sorted by their currency first. */
+  @ApiPropertyOptional({ enum: productSorts })
+  @IsOptional()
+  @IsIn(productSorts)
+  sort: ProductSort = 'sku';
 }
 
 /** Ids are compared with those in the log, which are in small letters. */
@@ -159,6 +182,10 @@ export class ProductResponse {
   /** On hand and not reserved. */
   available!: number;
 
+  /** Text of the staff's own by keys of their own. Everybody can read it. */
+  @ApiProperty(metadataSchema)
+  metadata!: Metadata;
+
   /** Goes up with every change of the product, except its stock; the ETag. */
   version!: number;
 }
@@ -207,7 +234,7 @@ export function stockResponse(product: Product): StockResponse {
 }
 
 export function productResponse(product: Product): ProductResponse {
-  const { id, sku, name, description, status, available, version } = product;
+  const { id, sku, name, description, status, available, metadata, version } = product;
   const price = { amountMinor: product.priceMinor, currency: product.currency };
-  return { id, sku, name, description, price, status, available, version };
+  return { id, sku, name, description, price, status, available, metadata, version };
 }

@@ -6,7 +6,8 @@ import { DomainError } from '../../kernel/domain-error';
 import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { listed } from '../../kernel/database/listed';
-import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
+import { type Listed, ListOrder, type SortKey, type SortValues } from '../../kernel/http/list-order';
+import { isSameMetadata, mergedMetadata, type Metadata, type MetadataChange } from '../../kernel/http/metadata';
 import { shortened } from '../../kernel/http/text';
 import { Product } from './product.entity';
 import { skuKey } from './sku-key';
@@ -17,6 +18,7 @@ export interface ProductData {
   readonly description: string;
   readonly priceMinor: number;
   readonly currency: string;
+  readonly metadata?: Metadata;
 }
 
 export interface ProductFilter {
@@ -29,10 +31,25 @@ export interface ProductFilter {
   readonly archived?: boolean;
 }
 
-export const productOrder = new ListOrder('products', [
-  ['p.sku', 'text'],
-  ['p.id', 'uuid'],
-]);
+export const productSorts = ['sku', '-sku', 'name', '-name', 'price', '-price', 'createdAt', '-createdAt'] as const;
+export type ProductSort = (typeof productSorts)[number];
+
+/** The closed list of what can be sorted by: nothing of the caller's gets into the SQL. */
+const sortKeys = {
+  sku: [['p.sku', 'text']],
+  name: [['p.name', 'text']],
+  // amounts in different currencies have no order
+  price: [
+    ['p.currency', 'text'],
+    ['p.price_minor', 'bigint'],
+  ],
+  createdAt: [['p.created_at', 'instant']],
+} as const satisfies Record<string, readonly SortKey[]>;
+
+export function productOrder(sort: ProductSort): ListOrder {
+  const keys = sortKeys[sort.replace('-', '') as keyof typeof sortKeys];
+  return new ListOrder(`products ${sort}`, [...keys, ['p.id', 'uuid']], sort.startsWith('-') ? 'desc' : 'asc');
+}
 
 /** What is for sale, and at which price. */
 @Injectable()
@@ -52,10 +69,10 @@ export class Catalogue {
     return this.products.findBy({ id: In([...ids]) });
   }
 
-  /** By sku, `limit` of them behind the sort values `after`. */
-  list(filter: ProductFilter, limit: number, after: SortValues | null): Promise<Listed<Product>[]> {
-    const query = this.products.createQueryBuilder('p').addSelect(productOrder.sortValues, 'cursor');
-    query.where(productOrder.beyond(':after'), { after });
+  /** `limit` of them behind the sort values `after`. */
+  list(filter: ProductFilter, order: ListOrder, limit: number, after: SortValues | null): Promise<Listed<Product>[]> {
+    const query = this.products.createQueryBuilder('p').addSelect(order.sortValues, 'cursor');
+    query.where(order.beyond(':after'), { after });
     query.andWhere('p.status = :status', { status: filter.archived ? 'archived' : 'active' });
     if (filter.sku !== undefined) {
       query.andWhere('(p.skuKey = :key or p.sku = :sku)', { key: skuKey(filter.sku), sku: filter.sku });
@@ -68,14 +85,14 @@ export class Catalogue {
     if (filter.minPriceMinor !== undefined) query.andWhere('p.priceMinor >= :min', { min: filter.minPriceMinor });
     if (filter.maxPriceMinor !== undefined) query.andWhere('p.priceMinor <= :max', { max: filter.maxPriceMinor });
     if (filter.available !== undefined) query.andWhere(filter.available ? 'p.available > 0' : 'p.available <= 0');
-    return listed(query.orderBy('p.sku').addOrderBy('p.id').limit(limit));
+    return listed(query.orderBy(order.columns).limit(limit));
   }
 
   /** @throws DomainError `sku-taken` */
   async create(data: ProductData, id = currentContext().nextId('product')): Promise<Product> {
     try {
       await this.events.transaction(async (manager) => {
-        const product = { id, ...data, skuKey: skuKey(data.sku), status: 'active' as const, version: 1 };
+        const product = { id, metadata: {}, ...data, skuKey: skuKey(data.sku), status: 'active' as const, version: 1 };
         await manager.insert(Product, product);
         return { result: undefined, announce: [announce(id, { type: 'product.created', productId: id, ...data })] };
       });
@@ -89,8 +106,15 @@ export class Catalogue {
     return this.get(id);
   }
 
-  async change(id: string, data: Partial<Omit<ProductData, 'sku'>>, expectedVersion: number): Promise<Product> {
+  /** @throws DomainError `metadata-too-large` (invalid) */
+  async change(
+    id: string,
+    { metadata: change, ...plain }: Partial<Omit<ProductData, 'sku' | 'metadata'>> & { metadata?: MetadataChange },
+    expectedVersion: number,
+  ): Promise<Product> {
     await this.edit(id, expectedVersion, (product) => {
+      const metadata = mergedMetadata(product.metadata, change);
+      const data = { ...plain, metadata: isSameMetadata(metadata, product.metadata) ? undefined : metadata };
       const changed = Object.entries(data).filter(
         ([name, value]) => value !== undefined && product[name as keyof Product] !== value,
       );

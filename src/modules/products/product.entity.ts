@@ -1,3 +1,4 @@
+import type { Metadata } from '../../kernel/http/metadata';
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
 
 const integer = { to: (value: number) => value, from: (value: string) => Number(value) };
@@ -42,6 +43,9 @@ export class Product {
   /** Of what is reserved: written off once its order is cancelled. */
   @Column({ type: 'integer', update: false, insert: false })
   withdrawn!: number;
+
+  @Column('jsonb')
+  metadata!: Metadata;
 
   @Column('integer')
   version!: number;

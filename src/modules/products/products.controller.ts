@@ -8,6 +8,7 @@ import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, type EntityTag, IfMatch, IfMatchTag, versionIn } from '../../kernel/http/conditional';
 import { IdempotencyKeyRequired } from '../../kernel/http/idempotency';
 import { type Listed, ListOrder } from '../../kernel/http/list-order';
+import { mergedMetadata } from '../../kernel/http/metadata';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import {
   AdjustStockRequest,
@@ -35,14 +36,15 @@ export class ProductsController {
     @InjectDataSource() private readonly dataSource: DataSource,
   ) {}
 
-  /** Search the catalogue, by sku */
+  /** Search the catalogue */
   @Get()
   @Public()
   @ApiPage(ProductResponse)
   @ApiProblems(400)
-  async listProducts(@Query() { limit, after, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
-    const products = await this.catalogue.list(filter, limit + 1, productOrder.decode(after));
-    return pageOf(products, limit, productOrder, productResponse);
+  async listProducts(@Query() { limit, after, sort, ...filter }: ListProductsQuery): Promise<Page<ProductResponse>> {
+    const order = productOrder(sort);
+    const products = await this.catalogue.list(filter, order, limit + 1, order.decode(after));
+    return pageOf(products, limit, order, productResponse);
   }
 
   /** One product */
@@ -58,12 +60,13 @@ export class ProductsController {
   @Access('staff', { scope: 'products:write' })
   @IdempotencyKeyRequired()
   @ApiProblems(400, 409, 422)
-  async createProduct(@Body() { price, ...data }: CreateProductRequest): Promise<ProductResponse> {
+  async createProduct(@Body() { price, metadata: given, ...data }: CreateProductRequest): Promise<ProductResponse> {
     const { amountMinor: priceMinor, currency } = price;
-    return productResponse(await this.catalogue.create({ ...data, priceMinor, currency }));
+    const metadata = mergedMetadata({}, given);
+    return productResponse(await this.catalogue.create({ ...data, priceMinor, currency, metadata }));
   }
 
-  /** Change name, description or price (staff); orders keep the price they were made with */
+  /** Change name, description, price or metadata (staff); orders keep the price they were made with */
   @Patch(':id')
   @Access('staff', { scope: 'products:write' })
   @ApiIfMatch(true)
@@ -71,9 +74,9 @@ export class ProductsController {
   async updateProduct(
     @Param('id', ParseUUIDPipe) id: string,
     @IfMatch('required') version: number,
-    @Body() { name, description, price }: UpdateProductRequest,
+    @Body() { name, description, price, metadata }: UpdateProductRequest,
   ): Promise<ProductResponse> {
-    const change = { name, description, priceMinor: price?.amountMinor, currency: price?.currency };
+    const change = { name, description, priceMinor: price?.amountMinor, currency: price?.currency, metadata };
     return productResponse(await this.catalogue.change(id, change, version));
   }
 

@@ -1,17 +1,21 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsOptional, IsUUID } from 'class-validator';
+import { IsBoolean, IsOptional, IsUUID } from 'class-validator';
 import { PageQuery } from '../../kernel/http/page';
+import { SomeOf } from '../../kernel/http/query-values';
 import type { Sealed } from '../../kernel/personal-data/sealed';
 import type { Shipment } from './shipment.entity';
+
+const shipmentStatuses = ['created', 'dispatched', 'delivered', 'cancelled'] as const;
 
 export class ListShipmentsQuery extends PageQuery {
   @IsOptional()
   @IsUUID()
   orderId?: string;
 
+  /** Of one of these statuses. */
   @IsOptional()
-  @IsIn(['created', 'dispatched', 'delivered', 'cancelled'])
-  status?: 'created' | 'dispatched' | 'delivered' | 'cancelled';
+  @SomeOf(shipmentStatuses)
+  status?: Shipment['status'][];
 }
 
 export class DispatchShipmentRequest {

@@ -72,7 +72,7 @@ export class Shipments {
 
   /** Newest first, `limit` of them behind the sort values `after`. */
   async list(
-    filter: { orderId?: string; status?: Shipment['status'] },
+    filter: { orderId?: string; status?: readonly Shipment['status'][] },
     limit: number,
     after: SortValues | null,
   ): Promise<Listed<Shipment>[]> {
@@ -80,7 +80,7 @@ export class Shipments {
     query.orderBy('s.createdAt', 'DESC').addOrderBy('s.id', 'DESC').limit(limit);
     query.where(shipmentOrder.beyond(':after'), { after });
     if (filter.orderId) query.andWhere('s.orderId = :orderId', { orderId: filter.orderId });
-    if (filter.status) query.andWhere('s.status = :status', { status: filter.status });
+    if (filter.status) query.andWhere('s.status in (:...status)', { status: filter.status });
     return listed(query);
   }
 

@@ -8,6 +8,7 @@ import { VersionMismatch } from '../../kernel/event-store/errors';
 import { EventStore } from '../../kernel/event-store/event-store';
 import { listed } from '../../kernel/database/listed';
 import { type Listed, ListOrder, type SortValues } from '../../kernel/http/list-order';
+import { isSameMetadata, mergedMetadata, type Metadata, type MetadataChange } from '../../kernel/http/metadata';
 import type { Role } from '../../kernel/http/principal';
 import { canonicalText } from '../../kernel/http/text';
 import { PersonalData } from '../../kernel/personal-data/personal-data';
@@ -34,6 +35,12 @@ export interface NewAccount {
   readonly roles?: Role[];
   /** Opens the account for this identity alone: it never has a password here. */
   readonly identity?: Pick<Identity, 'hash' | 'issuer'>;
+  readonly metadata?: Metadata;
+}
+
+export interface ProfileChange {
+  readonly name?: string;
+  readonly metadata?: MetadataChange;
 }
 
 /** Newest first. */
@@ -104,6 +111,7 @@ export class Accounts {
     passwordHash,
     roles = ['customer'],
     identity,
+    metadata = {},
   }: NewAccount): Promise<{ id: string; created: boolean }> {
     const id = currentContext().nextId('user');
     try {
@@ -114,6 +122,7 @@ export class Accounts {
           name,
           passwordHash,
           roles,
+          metadata,
           status: 'active',
           version: 1,
         });
@@ -128,11 +137,14 @@ export class Accounts {
     return { id, created: true };
   }
 
-  async rename(id: string, name: string, expectedVersion: number): Promise<User> {
+  /** @throws DomainError `metadata-too-large` (invalid) */
+  async changeProfile(id: string, change: ProfileChange, expectedVersion: number): Promise<User> {
     return this.change(id, expectedVersion, async (user) => {
       assertNotErased(user);
-      if (user.name === name) return [];
-      user.name = name;
+      const { name = user.name } = change;
+      const metadata = mergedMetadata(user.metadata, change.metadata);
+      if (user.name === name && isSameMetadata(user.metadata, metadata)) return [];
+      Object.assign(user, { name, metadata });
       return [{ type: 'user.profile-changed', userId: id }];
     });
   }
@@ -170,7 +182,7 @@ export class Accounts {
       if (user.status === 'erased') return [];
       assertOtherAdmin(user, otherAdmins);
       await manager.update(User, id, { passwordHash: null });
-      Object.assign(user, { email: null, name: erased, roles: ['customer'], status: 'erased' });
+      Object.assign(user, { email: null, name: erased, metadata: {}, roles: ['customer'], status: 'erased' });
       await this.sessions.erase(id, manager);
       await this.apiKeys.erase(id, manager);
       await this.personalData.erase(id, manager);

@@ -1,3 +1,4 @@
+import { ApiProperty } from '@nestjs/swagger';
 import {
   ArrayNotEmpty,
   ArrayUnique,
@@ -9,6 +10,13 @@ import {
   Length,
   MaxLength,
 } from 'class-validator';
+import {
+  ChangesMetadata,
+  type Metadata,
+  type MetadataChange,
+  metadataSchema,
+  SetsMetadata,
+} from '../../kernel/http/metadata';
 import { Verbatim } from '../../kernel/http/text';
 import { erased } from '../../kernel/personal-data/sealed';
 import type { User } from './user.entity';
@@ -27,12 +35,21 @@ export class CreateUserRequest {
   @IsOptional()
   @IsBoolean()
   invite?: boolean;
+
+  @SetsMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class UpdateProfileRequest {
   /** @example 'Ada King' */
+  @IsOptional()
   @Length(1, 200)
-  name!: string;
+  name?: string;
+
+  @ChangesMetadata()
+  @IsOptional()
+  metadata?: MetadataChange;
 }
 
 export class AssignRolesRequest {
@@ -82,6 +99,10 @@ export class UserResponse {
 
   status!: 'active' | 'deactivated' | 'erased';
 
+  /** Text of the caller's own by keys of the caller's own; empty once the account is erased. */
+  @ApiProperty(metadataSchema)
+  metadata!: Metadata;
+
   /** Rises with every change; the ETag. */
   version!: number;
 
@@ -89,6 +110,6 @@ export class UserResponse {
 }
 
 export function userResponse(user: User): UserResponse {
-  const { id, email, name, roles, status, version, createdAt } = user;
-  return { id, email: status === 'erased' ? erased : email, name, roles, status, version, createdAt };
+  const { id, email, name, roles, status, metadata, version, createdAt } = user;
+  return { id, email: status === 'erased' ? erased : email, name, roles, status, metadata, version, createdAt };
 }

@@ -1,4 +1,5 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
+import type { Metadata } from '../../kernel/http/metadata';
 import type { Role } from '../../kernel/http/principal';
 
 @Entity({ schema: 'users', name: 'users' })
@@ -21,6 +22,9 @@ export class User {
 
   @Column('text')
   status!: 'active' | 'deactivated' | 'erased';
+
+  @Column('jsonb', { default: {} })
+  metadata!: Metadata;
 
   /** Rises with every change, as the version of the account's stream does. */
   @Column('integer')

@@ -17,6 +17,7 @@ import { Access } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
 import { ApiIfMatch, IfMatch } from '../../kernel/http/conditional';
 import { AnswerNotKept, IdempotencyKeyIgnored } from '../../kernel/http/idempotency';
+import { mergedMetadata } from '../../kernel/http/metadata';
 import { ApiPage, type Page, pageOf, PageQuery } from '../../kernel/http/page';
 import { CurrentPrincipal, type Principal } from '../../kernel/http/principal';
 import { accountOrder, Accounts } from './accounts';
@@ -49,7 +50,7 @@ export class UsersController {
     return userResponse({ ...user, roles: [...me.roles] });
   }
 
-  /** Change your name */
+  /** Change your name or your metadata */
   @Patch('me')
   @Access('customer', { own: true })
   @ApiIfMatch(true)
@@ -57,9 +58,9 @@ export class UsersController {
   async updateMe(
     @CurrentPrincipal() me: Principal,
     @IfMatch('required') version: number,
-    @Body() { name }: UpdateProfileRequest,
+    @Body() change: UpdateProfileRequest,
   ): Promise<UserResponse> {
-    return userResponse(await this.accounts.rename(me.userId, name, version));
+    return userResponse(await this.accounts.changeProfile(me.userId, change, version));
   }
 
   /**
@@ -94,8 +95,13 @@ export class UsersController {
   @Access('staff', { scope: 'users:write' })
   @AnswerNotKept()
   @ApiProblems(400, 409)
-  async createUser(@Body() { email, name, invite = true }: CreateUserRequest): Promise<UserResponse> {
-    const { id, created } = await this.accounts.register({ email, name, passwordHash: null });
+  async createUser(@Body() { email, name, invite = true, metadata }: CreateUserRequest): Promise<UserResponse> {
+    const { id, created } = await this.accounts.register({
+      email,
+      name,
+      passwordHash: null,
+      metadata: mergedMetadata({}, metadata),
+    });
     const user = await this.accounts.get(id);
     // A repeat may be of a try that ended before the code was sent.
     if (invite && (created || !(await this.accounts.hasPassword(id)))) await this.signIn.sendCode(user);

@@ -246,7 +246,7 @@ describe('a saga', () => {
       await begin();
       await reaches('parked');
       expect(await find()).toMatchObject({ step: 'book', error: { code: 'declined' } });
-      expect(await kernel.get(SagaInstances).list({ status: 'parked', limit: 10 })).toMatchObject([{ id: idOf() }]);
+      expect(await kernel.get(SagaInstances).list({ status: ['parked'], limit: 10 })).toMatchObject([{ id: idOf() }]);
       expect(await kernel.sagas.outcome(trip, subject, 20)).toBeUndefined();
       await kernel.sagas.resolve(idOf(), resolution, 'user:1', 'called them');
       await expect(outcome()).rejects.toMatchObject({ step: 'pay' });

@@ -100,7 +100,7 @@ describe('sagas whose definition this process does not know', () => {
     kernel.sagas.register(flight);
     await letTimePass();
     await eventually(async () => {
-      const sagas = await kernel.get(SagaInstances).list({ status: 'completed', limit: 10 });
+      const sagas = await kernel.get(SagaInstances).list({ status: ['completed'], limit: 10 });
       return sagas.length === 3;
     });
     expect(await unknown()).toEqual([]);

@@ -88,7 +88,7 @@ describe('a log that has lost its end', () => {
     await goBackTo(10);
     const history = kernel.get(LogHistory);
     const [change] = await eventually(async () => {
-      const changes = await history.list();
+      const changes = await history.list(10, null);
       return changes.length > 0 ? changes : undefined;
     });
     expect(change).toMatchObject({ lostFrom: 11, lostTo: 20, head: 10, acknowledgedBy: null });

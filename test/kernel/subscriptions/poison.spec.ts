@@ -68,7 +68,7 @@ describe('an event that cannot be handled', () => {
   });
 
   const deadLetters = async (kernel: Kernel) => {
-    const letters = await kernel.deadLetters.list({ state: 'failed' }, 1000);
+    const letters = await kernel.deadLetters.list({ state: ['failed'] }, 1000);
     return letters.map(({ subscription, error }) => [subscription, error?.split('\n')[0]]);
   };
 

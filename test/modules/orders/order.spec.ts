@@ -7,6 +7,7 @@ import {
   type By,
   type Guest,
   maxLines,
+  type Metadata,
   type Order,
   type OrderCommand,
   orderDecider,
@@ -164,6 +165,32 @@ describe('removing a line', () => {
     order(...placed)
       .when(remove)
       .thenRefused('order-not-draft'));
+});
+
+describe('changing the metadata', () => {
+  const change = { type: 'change-metadata', by: ada, metadata: sealed<Metadata>('channel') } as const;
+  const changed: OrderEvent = { type: 'order.metadata-changed', orderId, metadata: change.metadata };
+  const removed: OrderEvent = { type: 'order.metadata-changed', orderId, metadata: undefined };
+
+  it('sets it, in any state', () => {
+    for (const events of [[empty], [created], placed, [created, cancelled]])
+      order(...events)
+        .when(change)
+        .then(changed);
+  });
+  it('is quiet on repeat', () => order(created, changed).when(change).thenNothing());
+  it('removes it', () =>
+    order(created, changed)
+      .when({ ...change, metadata: undefined })
+      .then(removed));
+  it('is quiet when there is none to remove', () =>
+    order(created, changed, removed)
+      .when({ ...change, metadata: undefined })
+      .thenNothing());
+  it('knows what the order was made with', () =>
+    order({ ...created, metadata: change.metadata })
+      .when(change)
+      .thenNothing());
 });
 
 describe('setting the shipping address', () => {
@@ -509,6 +536,7 @@ describe('whose order it is', () => {
     { type: 'change-line', by: eve, lineId: 'tea', quantity: 3, offers },
     { type: 'remove-line', by: eve, lineId: 'tea', offers },
     { type: 'set-address', by: eve, address },
+    { type: 'change-metadata', by: eve, metadata: sealed<Metadata>('malice') },
     { type: 'submit', by: eve, offers },
     { type: 'cancel', by: eve, reason: 'malice' },
   ];
@@ -584,6 +612,11 @@ describe('any sequence of commands', () => {
     fc.record({ type: fc.constant('change-line' as const), by, lineId, quantity, offers: someOffers }),
     fc.record({ type: fc.constant('remove-line' as const), by, lineId, offers: someOffers }),
     fc.record({ type: fc.constant('set-address' as const), by, address: anAddress }),
+    fc.record({
+      type: fc.constant('change-metadata' as const),
+      by,
+      metadata: fc.constantFrom(undefined, sealed<Metadata>('a'), sealed<Metadata>('b')),
+    }),
     fc.record({
       type: fc.constant('submit' as const),
       by,
@@ -694,8 +727,11 @@ describe('any sequence of commands', () => {
     ));
 
   it('leaves a cancelled order cancelled', () =>
-    holds((before, events) => {
-      if (before.status === 'cancelled') expect(events).toEqual([]);
+    holds((before, events, after) => {
+      if (before.status !== 'cancelled') return;
+      expect(after.status).toBe('cancelled');
+      // notes about it may be taken all the same
+      expect(events.filter(({ type }) => type !== 'order.metadata-changed')).toEqual([]);
     }));
 
   it('goes through the stages in their order only, and takes none twice', () =>

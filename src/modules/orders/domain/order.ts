@@ -24,6 +24,9 @@ export interface Guest {
   readonly email?: string;
 }
 
+/** Text of the caller's own by keys of the caller's own. */
+export type Metadata = Readonly<Record<string, string>>;
+
 export interface Address {
   readonly name: string;
   readonly line1: string;
@@ -49,6 +52,8 @@ interface Content {
   readonly lines: readonly Line[];
   readonly shippingAddress?: Sealed<Address>;
   readonly paymentMethod?: string;
+  /** Not there without any. */
+  readonly metadata?: Sealed<Metadata>;
 }
 
 /** The way of an order that goes well, in order. */
@@ -82,6 +87,7 @@ export type OrderEvent =
         reference?: string;
         shippingAddress?: Sealed<Address>;
         paymentMethod?: string;
+        metadata?: Sealed<Metadata>;
       }
     >
   | EventOf<'order.item-added', OrderFact & { line: Line; currency: string }>
@@ -92,6 +98,8 @@ export type OrderEvent =
       OrderFact & { currency: string; previousCurrency: string; prices: readonly PriceMove[] }
     >
   | EventOf<'order.shipping-address-set', OrderFact & { address: Sealed<Address> }>
+  /** All of it; none when the last of it was removed. */
+  | EventOf<'order.metadata-changed', OrderFact & { metadata?: Sealed<Metadata> }>
   /** `paymentMethod` may be missing if nothing is to be paid. */
   | EventOf<'order.submitted', OrderFact & { totalMinor: number; currency: string; paymentMethod?: string }>
   | EventOf<'order.reserved', OrderFact>
@@ -112,6 +120,7 @@ export const orderEventTypes: readonly OrderEvent['type'][] = [
   'order.item-removed',
   'order.prices-changed',
   'order.shipping-address-set',
+  'order.metadata-changed',
   'order.submitted',
   'order.reserved',
   'order.paid',
@@ -145,6 +154,7 @@ export type OrderCommand =
   | { type: 'change-line'; by: By; lineId: string; quantity: number; offers: Offers }
   | { type: 'remove-line'; by: By; lineId: string; offers: Offers }
   | { type: 'set-address'; by: By; address: Sealed<Address> }
+  | { type: 'change-metadata'; by: By; metadata?: Sealed<Metadata> }
   | { type: 'submit'; by: By; paymentMethod?: string; offers: Offers; expectedTotal?: ExpectedTotal }
   | { type: 'cancel'; by: By; reason: string }
   | { type: 'mark-reserved' }
@@ -236,6 +246,11 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
         if (shippingAddress?.sealed === address.sealed) return [];
         return [{ type: 'order.shipping-address-set', orderId, address }];
       }
+      case 'change-metadata': {
+        const { metadata } = command;
+        if (order.metadata?.sealed === metadata?.sealed) return [];
+        return [{ type: 'order.metadata-changed', orderId, metadata }];
+      }
       case 'submit':
         // submitted already, and perhaps further by now: the wish has been granted
         if (order.status !== 'draft' && order.status !== 'cancelled') return [];
@@ -287,8 +302,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
 
   evolve(order, event) {
     if (event.type === 'order.created') {
-      const { orderId, customer, currency, lines, shippingAddress, paymentMethod } = event;
-      return { status: 'draft', orderId, customer, currency, lines, shippingAddress, paymentMethod };
+      const { orderId, customer, currency, lines, shippingAddress, paymentMethod, metadata } = event;
+      return { status: 'draft', orderId, customer, currency, lines, shippingAddress, paymentMethod, metadata };
     }
     if (order.status === 'none') return order;
     switch (event.type) {
@@ -305,6 +320,8 @@ export const orderDecider: Decider<Order, OrderCommand, OrderEvent> = {
         return { ...order, currency: event.currency, lines: repriced(order.lines, event.prices) };
       case 'order.shipping-address-set':
         return { ...order, shippingAddress: event.address };
+      case 'order.metadata-changed':
+        return { ...order, metadata: event.metadata };
       case 'order.submitted':
         return { ...order, status: 'submitted', paymentMethod: event.paymentMethod, cancelling: false };
       case 'order.reserved':

@@ -4,7 +4,14 @@ import { DomainError } from '../../../kernel/domain-error';
 import { PersonalData } from '../../../kernel/personal-data/personal-data';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { GetUser } from '../../users/contracts/get-user';
-import { type Address, type Customer, type ExpectedTotal, type Guest, personBehind } from '../domain/order';
+import {
+  type Address,
+  type Customer,
+  type ExpectedTotal,
+  type Guest,
+  type Metadata,
+  personBehind,
+} from '../domain/order';
 import { OrderStreams, type OrderVersion } from '../order-streams';
 import { linesOf, offersFor, type RequestedLine } from './offers';
 
@@ -16,6 +23,7 @@ export interface NewOrder {
   readonly reference?: string;
   readonly shippingAddress?: Address;
   readonly paymentMethod?: string;
+  readonly metadata?: Metadata;
 }
 
 /**
@@ -32,7 +40,7 @@ export class CreateOrder extends Command<OrderVersion> {
   }
 }
 
-const unsealed = { person: '', sealed: '', members: [] } satisfies Sealed<Guest & Address>;
+const unsealed = { person: '', sealed: '', members: [] } satisfies Sealed<Guest & Address & Metadata>;
 
 @CommandHandler(CreateOrder)
 export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
@@ -44,7 +52,7 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
 
   async execute({ order, submit, expectedTotal }: CreateOrder): Promise<OrderVersion> {
     const orderId = currentContext().nextId('order');
-    const { customer: who, shippingAddress: address, lines: requested, orderedAt, ...rest } = order;
+    const { customer: who, shippingAddress: address, metadata: given, lines: requested, orderedAt, ...rest } = order;
     // A request told again finds its order made, whatever has happened to stock and prices since.
     const known = await this.orders.load(orderId);
     if (known.version > 0) {
@@ -56,10 +64,11 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     const offers = await offersFor(this.queries, { status: 'draft', lines: [] }, requested);
     const { lines, currency } = linesOf(orderId, requested, offers);
     const content = { orderId, ...rest, currency, lines, orderedAt: orderedAt.toISOString() };
-    const make = (customer: Customer, shippingAddress: Sealed<Address> | undefined) => {
+    const metadata = given && Object.keys(given).length > 0 ? given : undefined;
+    const make = (customer: Customer, shippingAddress?: Sealed<Address>, metadata?: Sealed<Metadata>) => {
       return {
         type: 'create',
-        order: { ...content, customer, shippingAddress },
+        order: { ...content, customer, shippingAddress, metadata },
         submit,
         offers,
         expectedTotal,
@@ -68,12 +77,16 @@ export class CreateOrderHandler implements ICommandHandler<CreateOrder> {
     const customerOf = (person: Sealed<Guest>): Customer =>
       'userId' in who ? { kind: 'account', userId: who.userId } : { kind: 'guest', person };
     // Sealing makes a key for a person of whom nothing was known. What is refused leaves nothing behind.
-    this.orders.simulate({ status: 'none' }, make(customerOf(unsealed), address && unsealed));
+    this.orders.simulate({ status: 'none' }, make(customerOf(unsealed), address && unsealed, metadata && unsealed));
     const customer = customerOf('guest' in who ? await this.personalData.seal(orderId, who.guest) : unsealed);
     const person = personBehind({ orderId, customer });
     const { version } = await this.orders.decide(
       orderId,
-      make(customer, address && (await this.personalData.seal(person, address))),
+      make(
+        customer,
+        address && (await this.personalData.seal(person, address)),
+        metadata && (await this.personalData.sealWhole(person, metadata)),
+      ),
     );
     return { orderId, version };
   }

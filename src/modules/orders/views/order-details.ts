@@ -28,6 +28,7 @@ import {
   type By,
   type Cancellation,
   type Guest,
+  type Metadata,
   type OrderEvent,
   orderEventTypes,
   type OrderStatus,
@@ -56,6 +57,7 @@ interface OrderRow {
   shipment_id: string | null;
   tracking_number: string | null;
   cancellation: Cancellation | null;
+  metadata: Sealed<Metadata> | null;
   ordered_at: string;
   created_at: string;
   submitted_at: string | null;
@@ -76,7 +78,7 @@ type Folded =
   | EventOf<'shipment.cancelled', ShipmentCancelled>;
 
 /** Orders as lists and pages show them, with what payments and shipping say of them. */
-@ProjectionOf('orders.order-details', { version: 3 })
+@ProjectionOf('orders.order-details', { version: 4 })
 export class OrderDetailsProjection extends FoldedView<OrderRow> {
   readonly eventTypes: readonly Folded['type'][] = [
     ...orderEventTypes,
@@ -126,6 +128,8 @@ export class OrderDetailsProjection extends FoldedView<OrderRow> {
         return withLines({ ...row, currency: event.currency }, repriced(row.lines, event.prices));
       case 'order.shipping-address-set':
         return { ...row, shipping_address: event.address };
+      case 'order.metadata-changed':
+        return { ...row, metadata: event.metadata ?? null };
       case 'order.submitted':
         return { ...row, status: 'submitted', submitted_at: at, payment_method: event.paymentMethod ?? null };
       case 'order.reserved':
@@ -181,7 +185,7 @@ function advanced(row: OrderRow, status: OrderStatus): OrderRow {
 }
 
 function created(event: Extract<OrderEvent, { type: 'order.created' }>, at: string): OrderRow {
-  const { orderId, customer, currency, lines, orderedAt, reference, shippingAddress, paymentMethod } = event;
+  const { orderId, customer, currency, lines, orderedAt, reference, shippingAddress, paymentMethod, metadata } = event;
   return withLines(
     {
       id: orderId,
@@ -201,6 +205,7 @@ function created(event: Extract<OrderEvent, { type: 'order.created' }>, at: stri
       shipment_id: null,
       tracking_number: null,
       cancellation: null,
+      metadata: metadata ?? null,
       ordered_at: orderedAt,
       created_at: at,
       submitted_at: null,
@@ -295,6 +300,7 @@ function details(row: OrderRow): OrderDetails {
     total: { amountMinor: row.total_minor, currency },
     lineCount: row.line_count,
     cancellation: row.cancellation,
+    metadata: row.metadata ?? {},
     orderedAt: new Date(row.ordered_at),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),

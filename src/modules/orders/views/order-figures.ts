@@ -119,6 +119,7 @@ function statusAfter(before: OrderStatus | undefined, event: OrderEvent): OrderS
     case 'order.item-removed':
     case 'order.prices-changed':
     case 'order.shipping-address-set':
+    case 'order.metadata-changed':
       return before ?? 'draft';
   }
 }

@@ -2,6 +2,7 @@ import { type IQueryHandler, Query, QueryHandler } from '@nestjs/cqrs';
 import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../../kernel/database/database';
 import { type Listed, ListOrder, type SortKey, type SortValues } from '../../../kernel/http/list-order';
+import { type Metadata, metadataSchema } from '../../../kernel/http/metadata';
 import { Money } from '../../../kernel/http/money';
 import type { Sealed } from '../../../kernel/personal-data/sealed';
 import { type By, type OrderStatus, orderStatuses } from '../domain/order';
@@ -56,6 +57,10 @@ export class OrderSummary {
   /** Why it came to nothing, or is about to. */
   cancellation!: OrderCancellation | null;
 
+  /** Text of the caller's own by keys of the caller's own. */
+  @ApiProperty(metadataSchema)
+  metadata!: Sealed<Metadata> | Metadata;
+
   orderedAt!: Date;
 
   createdAt!: Date;
@@ -69,13 +74,13 @@ export class OrderSummary {
 const summary = `v.id, v.reference, v.customer_id as "customerId", v.guest, v.status, v.payment_status as "paymentStatus",
   v.fulfilment_status as "fulfilmentStatus",
   jsonb_build_object('amountMinor', v.total_minor, 'currency', v.currency) as total, v.line_count as "lineCount",
-  v.cancellation, v.ordered_at as "orderedAt", v.created_at as "createdAt",
+  v.cancellation, coalesce(v.metadata, '{}') as metadata, v.ordered_at as "orderedAt", v.created_at as "createdAt",
   v.updated_at as "updatedAt", v.version`;
 
 export type OrderSort = '-createdAt' | 'createdAt' | '-orderedAt' | 'orderedAt' | '-total' | 'total';
 
 export interface OrderFilter {
-  readonly status?: OrderStatus;
+  readonly status?: readonly OrderStatus[];
   readonly customerId?: string;
   readonly reference?: string;
   readonly createdFrom?: Date;
@@ -123,7 +128,7 @@ export class ListOrdersHandler implements IQueryHandler<ListOrders> {
     const { rows } = await this.database.pool.query<Listed<OrderSummary>>(
       `select ${summary}, ${order.cursor} from orders.orders_view v
        where ($1::uuid is null or v.customer_id = $1)
-         and ($2::text is null or v.status = $2)
+         and ($2::text[] is null or v.status = any($2))
          and ($3::text is null or v.reference = $3)
          and ($4::timestamptz is null or v.created_at >= $4) and ($5::timestamptz is null or v.created_at < $5)
          and ($6::bigint is null or v.total_minor >= $6) and ($7::bigint is null or v.total_minor <= $7)

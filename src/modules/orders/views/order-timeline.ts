@@ -36,11 +36,12 @@ const leftOut = new Set([
   'customer',
   'shippingAddress',
   'address',
+  'metadata',
   'output',
 ]);
 
 /** Everything that happened to an order, in every module, in one list. */
-@ProjectionOf('orders.timeline', { version: 3 })
+@ProjectionOf('orders.timeline', { version: 4 })
 export class OrderTimelineProjection implements Projection {
   readonly table = 'orders.timeline';
   readonly eventTypes = [...orderEventTypes, ...ofOthers, ...sagaEventTypes];
