@@ -9,6 +9,7 @@ import { parseBodies } from './body-parsers';
 import { arrivalLimits, connectionTimeout, keepAliveTimeout } from './connection-limits';
 import { allowOrigins } from './cors';
 import { shuttingDown } from './draining';
+import { idleConnections } from './idle-connections';
 import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
@@ -72,16 +73,16 @@ function limitConnections(fastify: FastifyInstance, limit: number): void {
   });
 }
 
-/** Requests in flight are finished, others refused. A connection that is busy when the server closes falls idle later. */
+/** Requests in flight are finished, others refused. */
 function refuseAtClose(fastify: FastifyInstance): void {
   let closing = false;
+  const endIdle = idleConnections(fastify.server);
   fastify.addHook('onRequest', (_request, _reply, done) => {
     done(closing ? shuttingDown() : undefined);
   });
   fastify.addHook('preClose', (done) => {
     closing = true;
-    const timer = setInterval(() => fastify.server.closeIdleConnections(), 50);
-    fastify.server.once('close', () => clearInterval(timer));
+    endIdle();
     done();
   });
 }

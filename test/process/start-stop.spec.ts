@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -141,6 +143,9 @@ describe('the process', () => {
       app = run({ DATA_DIR: dataDirectory(), PORT: String(port), SHUTDOWN_DELAY: '3' });
       await app.ready(url);
       const admin = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      // opened in advance, as browsers do
+      const silent = connect(port, '127.0.0.1').on('error', () => undefined);
+      await once(silent, 'connect');
       const told = Date.now();
       app.kill('SIGTERM');
       await eventually(async () => !(await isReady(url)));
