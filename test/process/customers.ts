@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { anOrder } from '../journeys/shop';
 import { eventually } from '../kernel/support';
-import type { Answer, Api, Json } from '../support/api';
+import type { Answer, Api } from '../support/api';
 
 interface Sent {
   /** Idempotency-Key and reference of the order. */
@@ -72,7 +72,7 @@ export function placed(api: Api, key: string): Promise<Answer> {
 /** How many orders there are of each key. */
 export async function countOrders(api: Api, keys: readonly string[]): Promise<number[]> {
   const counts = new Map<string, number>();
-  for (const { reference } of (await api.all('/v1/orders')) as Json[]) {
+  for (const { reference } of await api.all('/v1/orders')) {
     counts.set(reference, (counts.get(reference) ?? 0) + 1);
   }
   return keys.map((key) => counts.get(key) ?? 0);
