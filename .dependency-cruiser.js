@@ -2,7 +2,8 @@
  * The boundaries of the design, executed by `npm run lint` and by test/architecture.spec.ts, which also proves on
  * test/fixtures/boundary-violation that each rule still bites.
  *
- *   main, app.module, tools    composition root
+ *   main, app.module,
+ *   tools, replicas            composition root
  *   gateway → modules → kernel imports only go down; `config` is a leaf that all may read
  *
  * Paths are matched relative to the working directory, so the same rules serve the fixture.
@@ -26,6 +27,8 @@ const uses = {
 const modules = Object.keys(uses).join('|');
 // All that pure code may know of the kernel: types, the error that `decide` throws, and nothing that does I/O.
 const pureKernel = '^src/kernel/(event-store/(decider|event)|personal-data/sealed|domain-error)[.]ts$';
+// What Node is told to run.
+const entrances = '^src/(main[.]ts$|tools/|replicas/(start|replica-process)[.]ts$)';
 const packageOf = (name) => `(^|/)node_modules/${name}/`;
 const forbid = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
 
@@ -53,9 +56,9 @@ module.exports = {
     ),
     forbid(
       'nothing-imports-the-root',
-      'main, app.module and the tools wire the rest together; nobody may depend on the wiring.',
+      'main, app.module, the tools and the replicas wire the rest together; nobody may depend on the wiring.',
       { path: '^src/(kernel|modules|gateway|config)/' },
-      { path: '^src/([^/]+$|tools/)' },
+      { path: '^src/([^/]+$|tools/|replicas/)' },
     ),
     forbid(
       'root-mounts-modules-only',
@@ -130,8 +133,8 @@ module.exports = {
     forbid(
       'no-unreachable-file',
       'Neither the application nor a tool loads this file: it is dead, or missing in a module.',
-      { path: '^src/(main[.]ts$|tools/)' },
-      { path: '^src/', pathNot: '^src/(main[.]ts$|tools/)', reachable: false },
+      { path: entrances },
+      { path: '^src/', pathNot: entrances, reachable: false },
     ),
     forbid('no-unresolvable-import', 'It does not exist.', {}, { couldNotResolve: true }),
     forbid(

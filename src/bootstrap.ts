@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule, type AppOptions } from './app.module';
 import { OidcProvider } from './gateway/authentication/oidc-provider';
+import { Draining, endConnections } from './gateway/draining';
 import { showEntrance } from './gateway/entrance';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
@@ -20,9 +21,11 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   });
   app.useLogger(app.get(AppLogger));
   if (config.OIDC_ISSUER) provider = app.get(OidcProvider, { strict: false });
-  shedLoad(app.getHttpAdapter().getInstance(), app.get(Database));
+  const fastify = app.getHttpAdapter().getInstance();
+  shedLoad(fastify, app.get(Database));
+  endConnections(fastify, app.get(Draining));
   const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
   if (hasDocs) serveDocs(app, openApi(app), config);
-  showEntrance(app.getHttpAdapter().getInstance(), hasDocs);
+  showEntrance(fastify, hasDocs);
   return app;
 }

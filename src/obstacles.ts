@@ -4,6 +4,7 @@ import { EmbeddedPostgresError } from './kernel/database/embedded-postgres';
 import { MigrationError } from './kernel/database/migrate';
 import { databaseObstacle } from './kernel/database/obstacle';
 import { UnsuitableDatabaseError } from './kernel/database/suitable';
+import { ReplicaError } from './replicas/replica-error';
 import { ShutdownError } from './shutdown';
 
 const explained = [
@@ -12,6 +13,7 @@ const explained = [
   DatabaseRoleError,
   MigrationError,
   UnsuitableDatabaseError,
+  ReplicaError,
   ShutdownError,
 ];
 

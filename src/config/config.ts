@@ -60,6 +60,14 @@ export class Config {
   )
   readonly SHUTDOWN_TIMEOUT: number = 20;
 
+  @Setting(
+    'Application',
+    wholeNumber(0, 600, 'seconds'),
+    'Time before a shutdown in which requests are still served, but /health/ready is 503, so that load balancers send no ' +
+      'more of them. SHUTDOWN_TIMEOUT begins after it.',
+  )
+  readonly SHUTDOWN_DELAY: number = 0;
+
   @Setting('Database', databaseUrl, 'The Postgres database to use.', {
     details:
       'Special characters in passwords are percent-encoded: # % / ? @ as %23 %25 %2F %3F %40. ' +

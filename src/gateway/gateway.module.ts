@@ -12,6 +12,7 @@ import { OidcProvider } from './authentication/oidc-provider';
 import { OidcTokens } from './authentication/oidc-tokens';
 import { ProtectedResourceController } from './authentication/protected-resource.controller';
 import { VoidTokens } from './authentication/void-tokens';
+import { Draining } from './draining';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
@@ -39,6 +40,7 @@ export class GatewayModule {
       controllers: [AuthController, HealthController, ...(oidc ? [ProtectedResourceController] : [])],
       providers: [
         AppLogger,
+        Draining,
         AccessTokens,
         ApiKeyVerifier,
         VoidTokens,

@@ -4,6 +4,7 @@ import { Public } from '../kernel/http/access';
 import { ApiProblems } from '../kernel/http/api-problems';
 import { ProblemError } from '../kernel/http/problem';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
+import { Draining, shuttingDown } from './draining';
 
 class HealthResponse {
   /** @example 'ok' */
@@ -13,7 +14,10 @@ class HealthResponse {
 @ApiTags('health')
 @Controller({ path: 'health', version: VERSION_NEUTRAL })
 export class HealthController {
-  constructor(private readonly subscriptions: Subscriptions) {}
+  constructor(
+    private readonly subscriptions: Subscriptions,
+    private readonly draining: Draining,
+  ) {}
 
   /** The process runs */
   @Get('live')
@@ -23,7 +27,7 @@ export class HealthController {
   }
 
   /**
-   * It can do its work: the database takes writes, the log is read, and subscriptions get on
+   * It can do its work: the database takes writes, the log is read, subscriptions get on, and it is not about to stop
    *
    * 503 names in `parts` what does not, with the reason. Asks nobody: it answers from what the process has seen lately.
    */
@@ -31,6 +35,7 @@ export class HealthController {
   @Public()
   @ApiProblems(503)
   ready(): HealthResponse {
+    if (this.draining.begun) throw shuttingDown({ parts: { shutdown: 'has begun' } });
     const obstacles = this.subscriptions.obstacles();
     if (obstacles.size === 0) return { status: 'ok' };
     const reasons = [...obstacles].map((each) => each.join(' ')).join('; ');

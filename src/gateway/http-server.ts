@@ -2,12 +2,14 @@ import { Logger } from '@nestjs/common';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/config';
-import { ProblemError } from '../kernel/http/problem';
 import { logAccess } from './access-log';
 import { leadToSignIn } from './authentication/protected-resource.controller';
-import { parseBodies } from './body-parsers';
 import { boundBodiesInMemory } from './bodies-in-memory';
+import { parseBodies } from './body-parsers';
+import { arrivalLimits, connectionTimeout, keepAliveTimeout } from './connection-limits';
 import { allowOrigins } from './cors';
+import { shuttingDown } from './draining';
+import { idleConnections } from './idle-connections';
 import { answerNotModified } from './not-modified';
 import { answerOtherMethods } from './other-methods';
 import { answerUnrouted } from './problem-details.filter';
@@ -17,38 +19,20 @@ import { secureHeaders } from './security-headers';
 import { paceSignIns } from './sign-in-pace';
 import { answerUnreadable, refuseTunnels } from './unreadable-requests';
 
-/** Time for the request line and the headers, in ms. */
-const headersTimeout = 10_000;
-
-/** Time without a byte in either direction, in ms. `Prefer: wait=60` keeps a connection silent for a minute. */
-const connectionTimeout = 120_000;
-
-/** Time that an idle connection is kept for the next request, in ms; longer than load balancers keep theirs. */
-const keepAliveTimeout = 72_000;
-
-/** How often Node looks for requests that take too long, in ms. */
-const connectionsCheckingInterval = 1000;
-
 /** Fastify, with bounds on whatever a client can take: connections, time, bytes, and the shape of what it sends. */
 export async function httpServer(
   config: Config,
   /** Where Swagger UI gets access tokens of the identity provider, once that is known. */
   tokenEndpoint: () => string | undefined = () => undefined,
 ): Promise<FastifyAdapter> {
-  const requestTimeout = config.REQUEST_TIMEOUT_SECONDS * 1000;
+  const arrival = arrivalLimits(config);
   const adapter = new FastifyAdapter({
     bodyLimit: config.MAX_BODY_BYTES,
     trustProxy: config.TRUSTED_PROXIES ?? false,
-    requestTimeout,
+    requestTimeout: arrival.requestTimeout,
     connectionTimeout,
     keepAliveTimeout,
-    http: {
-      headersTimeout: Math.min(headersTimeout, requestTimeout),
-      requestTimeout,
-      connectionsCheckingInterval,
-      // limitRequests does it: Node's own answer has no body
-      requireHostHeader: false,
-    },
+    http: arrival,
     // ends idle keep-alive connections at shutdown, and lets requests in flight finish
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true },
@@ -89,18 +73,16 @@ function limitConnections(fastify: FastifyInstance, limit: number): void {
   });
 }
 
-/** Requests in flight are finished, others refused. A connection that is busy when the server closes falls idle later. */
+/** Requests in flight are finished, others refused. */
 function refuseAtClose(fastify: FastifyInstance): void {
   let closing = false;
+  const endIdle = idleConnections(fastify.server);
   fastify.addHook('onRequest', (_request, _reply, done) => {
-    if (!closing) return done();
-    const headers = { 'Retry-After': '2', Connection: 'close' };
-    done(new ProblemError(503, 'shutting-down', 'This process is shutting down. Try again shortly.', {}, headers));
+    done(closing ? shuttingDown() : undefined);
   });
   fastify.addHook('preClose', (done) => {
     closing = true;
-    const timer = setInterval(() => fastify.server.closeIdleConnections(), 50);
-    fastify.server.once('close', () => clearInterval(timer));
+    endIdle();
     done();
   });
 }

@@ -45,6 +45,8 @@ export class ProblemDetailsFilter implements ExceptionFilter {
     const { status, body, headers } = toProblem(error, request);
     if (request.raw.destroyed && !request.raw.complete) {
       this.logger.debug(`${request.method} ${body.instance}: the client disconnected, trace ${body.traceId}`);
+    } else if (body.code === 'shutting-down') {
+      this.logger.debug(`${request.method} ${body.instance}: the process is shutting down, trace ${body.traceId}`);
     } else if (status === 503) {
       this.busy.log(body.code, () => `${request.method} ${body.instance}: ${messageOf(error)} Trace ${body.traceId}`);
     } else if (status >= 500) {

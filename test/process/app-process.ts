@@ -21,9 +21,17 @@ export class AppProcess {
   private out = '';
   private ended: Exit | undefined;
 
-  /** `cwd` holds the built app: the repository itself, or a copy of it. */
-  constructor(env: Readonly<Record<string, string>>, args: readonly string[] = [], cwd = root) {
-    this.child = spawn(process.execPath, ['--enable-source-maps', 'dist/src/main.js', ...args], {
+  /**
+   * @param cwd holds the built app: the repository itself, or a copy of it
+   * @param program what is run of it
+   */
+  constructor(
+    env: Readonly<Record<string, string>>,
+    args: readonly string[] = [],
+    cwd = root,
+    program: 'main' | 'replicas/start' = 'main',
+  ) {
+    this.child = spawn(process.execPath, ['--enable-source-maps', `dist/src/${program}.js`, ...args], {
       cwd,
       // not ours: a DATABASE_URL of whoever runs the tests must not be touched. Several run at once, each on some free port
       env: { PATH: process.env['PATH'], PORT: '0', ...env },

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -135,6 +137,27 @@ describe('the process', () => {
       expect(app.output).toMatch(/SIGTERM: finishing what is in flight\n$/);
       expect(app.output).not.toMatch(/error|warn/i);
       expect(isAlive(postmaster)).toBe(false);
+    });
+
+    it('is not ready, but serves requests, for SHUTDOWN_DELAY before it stops', async () => {
+      app = run({ DATA_DIR: dataDirectory(), PORT: String(port), SHUTDOWN_DELAY: '3' });
+      await app.ready(url);
+      const admin = await Api.signIn(url, signInDetails.username, signInDetails.password);
+      // opened in advance, as browsers do
+      const silent = connect(port, '127.0.0.1').on('error', () => undefined);
+      await once(silent, 'connect');
+      const told = Date.now();
+      app.kill('SIGTERM');
+      await eventually(async () => !(await isReady(url)));
+      // a terminal and npm each deliver it
+      app.kill('SIGTERM');
+      const ready = await fetch(`${url}/health/ready`);
+      expect(await ready.json()).toMatchObject({ code: 'shutting-down', parts: { shutdown: 'has begun' } });
+      const { status, headers } = await admin.get('/v1/orders');
+      expect({ status, connection: headers.get('connection') }).toEqual({ status: 200, connection: 'close' });
+      expect(await app.exited).toMatchObject({ code: 0 });
+      expect(Date.now() - told).toBeGreaterThanOrEqual(3000);
+      expect(app.output).not.toMatch(/error|warn/i);
     });
 
     it('starts again after kill -9, with what it had, and keeps the password to itself', async () => {

@@ -97,6 +97,12 @@ describe('the README', () => {
     expect(prose).toContain(`Node ${others.reverse().join(', ')} or ${last}, or later releases`);
   });
 
+  it('starts replicas with what test/process/replicas.spec.ts runs', () => {
+    expect(blocksOf('replicas')[0]!.text).toMatch(/^npm run start:replicas -- \d$/);
+    expect(scripts['start:replicas']).toMatch(/exec node --enable-source-maps dist\/src\/replicas\/start\.js$/);
+    expect(text('test/process/replica-set.ts')).toContain(`'replicas/start'`);
+  });
+
   describe('on Docker', () => {
     const [compose, single] = blocksOf('docker').map(({ text }) => text);
     const start = 'docker compose up --build';
@@ -131,6 +137,16 @@ describe('the README', () => {
       expect(required).toEqual(written);
       const [, email] = /ADMIN_EMAIL:-([^}]+)\}/.exec(file)!;
       expect(prose).toContain(`Sign in as \`${email}\``);
+    });
+
+    it('starts the replicas with services, a profile and a port that there are', () => {
+      const file = text('docker-compose.yml');
+      const [, profile, service] = /^docker compose --profile (\S+) up --build (\S+)$/.exec(
+        blocksOf('replicas')[1]!.text,
+      )!;
+      expect(file).toMatch(new RegExp(`^  ${service}:\n    image: caddy:\\d+\n    profiles: \\[${profile}\\]`, 'm'));
+      const [, port] = /BALANCER_PORT:-(\d+)\}/.exec(file)!;
+      expect(prose).toContain(`<http://127.0.0.1:${port}>`);
     });
 
     it('uses files, folders and ports that the image has', () => {

@@ -23,6 +23,7 @@ const kinds = [
   { kind: 'module', section: 'Add a module', languages: ['ts', 'diff'] },
   { kind: 'module-tour', section: 'Add a module', languages: ['sh'] },
   { kind: 'docker', section: 'Docker', languages: ['sh'] },
+  { kind: 'replicas', section: 'Replicas', languages: ['sh'] },
   { kind: 'metrics', section: 'Metrics', languages: ['text'] },
   { kind: 'promql', section: 'Metrics', languages: ['promql'] },
 ] as const;

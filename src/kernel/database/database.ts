@@ -21,6 +21,12 @@ export interface PoolSizes {
 
 export const defaultPools: PoolSizes = { reads: 8, views: 12, rows: 10 };
 
+/** Sessions besides those of {@link PoolSizes}: the other pools below, leases, and one more at a start. */
+const otherSessions = 7;
+
+/** Sessions that a process opens when it is busy. */
+export const sessionsOf = ({ reads, views, rows }: PoolSizes): number => reads + views + rows + otherSessions;
+
 /**
  * The kernel's connections, apart from TypeORM's: hot paths use named statements, and each kind of work has a pool of
  * its own, so that none can starve another of connections.

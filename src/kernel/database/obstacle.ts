@@ -1,4 +1,5 @@
 import { describeDatabase } from '../../config/database-url';
+import { defaultPools, sessionsOf } from './database';
 
 /** What to do about an error, by its SQLSTATE or the code of Node; `$` stands for the name of the setting. */
 const advice: readonly (readonly [RegExp, string])[] = [
@@ -13,7 +14,7 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/^25006$/, 'It is a standby or was set to read-only: name the primary in $, or end the read-only mode.'],
   [
     /^53300$/,
-    'End other sessions or raise max_connections: one process of Orderloom needs up to 37, and fewer with smaller pools (DATABASE_POOL_READS and the like).',
+    `End other sessions or raise max_connections: one process of Orderloom needs up to ${sessionsOf(defaultPools)}, and fewer with smaller pools (DATABASE_POOL_READS and the like).`,
   ],
   [/^53/, 'Give the server more room.'],
   [/^57P0/, 'The server is starting or stopping: try again in a moment.'],
