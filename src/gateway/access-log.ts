@@ -19,7 +19,7 @@ export const isProbe = (route: string) => route.startsWith('/health/') || route 
 /** A line of the log for one request. */
 export interface AccessLine {
   readonly traceId: string;
-  /** `user:<id>`, the id of an API key, or `anonymous`: never an e-mail address. */
+  /** `user:<id>`, `api-key:<id>` or `anonymous`: never an e-mail address. */
   readonly principal: string;
   readonly method: string;
   /** The pattern, such as `/v1/orders/:id`; `none` where no route matches. */
