@@ -9,17 +9,36 @@ import { scopes } from '../../src/kernel/http/scopes';
 import { account, idOf, order, sessionFor } from '../journeys/shop';
 import { type Answer, Api } from '../support/api';
 import { startApp, tokenSecret, type TestApp } from '../support/app';
+import { IdentityProvider } from '../support/identity-provider';
 import { authorizationTable } from './authorization-table';
 import { builtOpenApi } from './open-api';
 import { type Operation, operationsOf } from './operations';
 
 /** Who the matrix has a column for, and makes one anew where an operation would end the last one. */
-type Who = 'anonymous' | 'expired' | 'deactivated' | 'owner' | 'stranger' | 'staff' | 'admin' | 'key' | 'narrow key';
+const everybody = [
+  'anonymous',
+  'expired',
+  'deactivated',
+  'owner',
+  'stranger',
+  'staff',
+  'admin',
+  'key',
+  'narrow key',
+  'provider’s customer',
+  'provider’s admin',
+  'provider’s narrow admin',
+  'provider’s expired',
+] as const;
+type Who = (typeof everybody)[number];
+/** Who has only the scope shipments:read. */
+const narrow: readonly Who[] = ['narrow key', 'provider’s narrow admin'];
 
 /** What the guard may say: anything else is said by the operation itself, to somebody who may call it. */
 const refusals = ['unauthenticated', 'forbidden', 'scope-missing', 'sign-in-required'];
 
 describe('the authorization matrix', () => {
+  let provider: IdentityProvider;
   let shop: TestApp;
   let operations: Operation[];
   let signedIn: Record<Who, Api>;
@@ -27,7 +46,8 @@ describe('the authorization matrix', () => {
   let owned: Record<string, Record<string, string>>;
 
   beforeAll(async () => {
-    shop = await startApp();
+    provider = await IdentityProvider.start();
+    shop = await startApp({ env: { ...provider.env, OIDC_ROLES: 'owners=admin' } });
     operations = operationsOf(await builtOpenApi());
     const owner = await account(shop);
     const admin = await account(shop, ['admin']);
@@ -41,6 +61,10 @@ describe('the authorization matrix', () => {
       admin,
       key: await keyOf(admin, Object.keys(scopes)),
       'narrow key': await keyOf(admin, ['shipments:read']),
+      'provider’s customer': await fromProvider(),
+      'provider’s admin': await fromProvider({ roles: ['owners'] }),
+      'provider’s narrow admin': await fromProvider({ roles: ['owners'], scope: 'openid shipments:read' }),
+      'provider’s expired': await fromProvider({ roles: ['owners'], exp: Math.floor(Date.now() / 1000) - 3600 }),
     };
     const draft = (await order(owner, { submit: false })).body;
     const key = await owner.post('/v1/api-keys', { name: 'key', scopes: ['orders:read'] });
@@ -50,7 +74,14 @@ describe('the authorization matrix', () => {
       '/v1/api-keys/{id}': { id: key.body['id'] as string },
     };
   });
-  afterAll(() => shop.close());
+  afterAll(async () => {
+    await shop.close();
+    await provider.stop();
+  });
+
+  async function fromProvider(claims: Record<string, unknown> = {}): Promise<Api> {
+    return new Api(shop.url, await provider.token({ claims }));
+  }
 
   async function deactivated(): Promise<Api> {
     const api = await account(shop);
@@ -74,6 +105,8 @@ describe('the authorization matrix', () => {
   /** Somebody who may end with this call ends alone. */
   async function as(who: Who, { method, path }: Operation): Promise<Api> {
     if (method === 'GET' || !path.startsWith('/v1/users/me')) return signedIn[who];
+    if (who === 'provider’s customer') return fromProvider();
+    if (who === 'provider’s admin') return fromProvider({ roles: ['owners'] });
     const roles = { owner: 'customer', stranger: 'customer', staff: 'staff', admin: 'admin' } as const;
     return who in roles ? account(shop, [roles[who as keyof typeof roles]]) : signedIn[who];
   }
@@ -101,12 +134,13 @@ describe('the authorization matrix', () => {
 
   function expected(who: Who, { access: { role, scope } }: Operation): string {
     if (role === 'anyone') return 'may';
-    if (who === 'key' || who === 'narrow key') {
-      if (!scope) return '403 sign-in-required';
-      return who === 'key' || scope === 'shipments:read' ? 'may' : '403 scope-missing';
-    }
-    if (['anonymous', 'expired', 'deactivated'].includes(who)) return '401 unauthenticated';
-    const reach = { customer: ['owner', 'stranger', 'staff', 'admin'], staff: ['staff', 'admin'], admin: ['admin'] };
+    if (['anonymous', 'expired', 'deactivated', 'provider’s expired'].includes(who)) return '401 unauthenticated';
+    const hasScopes = who === 'key' || narrow.includes(who);
+    if (hasScopes && !scope) return '403 sign-in-required';
+    if (hasScopes) return who === 'key' || scope === 'shipments:read' ? 'may' : '403 scope-missing';
+    const admins: Who[] = ['admin', 'provider’s admin'];
+    const staff: Who[] = ['staff', ...admins];
+    const reach = { customer: ['owner', 'stranger', 'provider’s customer', ...staff], staff, admin: admins };
     return reach[role].includes(who) ? 'may' : '403 forbidden';
   }
 
@@ -115,17 +149,14 @@ describe('the authorization matrix', () => {
     expect(operations.filter(({ access }) => access === undefined)).toEqual([]);
   });
 
-  it.each<Who>(['anonymous', 'expired', 'deactivated', 'owner', 'stranger', 'staff', 'admin', 'key', 'narrow key'])(
-    'holds for %s at every operation',
-    async (who) => {
-      const differing: object[] = [];
-      for (const operation of operations) {
-        const [is, should] = [await outcome(who, operation), expected(who, operation)];
-        if (is !== should) differing.push({ operation: operation.name, is, should });
-      }
-      expect(differing).toEqual([]);
-    },
-  );
+  it.each(everybody)('holds for %s at every operation', async (who) => {
+    const differing: object[] = [];
+    for (const operation of operations) {
+      const [is, should] = [await outcome(who, operation), expected(who, operation)];
+      if (is !== should) differing.push({ operation: operation.name, is, should });
+    }
+    expect(differing).toEqual([]);
+  });
 
   it('keeps what is somebody’s own from everybody else', async () => {
     const ofSomebody = operations.filter(({ access, path }) => access.own && path.includes('{'));
