@@ -7,6 +7,7 @@ import { showEntrance } from './gateway/entrance';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
+import { limitRates, RateLimits } from './gateway/rate-limits/rate-limits';
 import { shedLoad } from './gateway/shed-load';
 import { Database } from './kernel/database/database';
 
@@ -24,6 +25,7 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   const fastify = app.getHttpAdapter().getInstance();
   shedLoad(fastify, app.get(Database));
   endConnections(fastify, app.get(Draining));
+  limitRates(fastify, app.get(RateLimits));
   const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
   if (hasDocs) serveDocs(app, openApi(app), config);
   showEntrance(fastify, hasDocs);

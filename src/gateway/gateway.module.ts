@@ -19,6 +19,8 @@ import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
 import { KnownQueryGuard } from './known-query.guard';
 import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
+import { Permits } from './rate-limits/permits';
+import { RateLimits } from './rate-limits/rate-limits';
 import { ResponseInterceptor } from './response.interceptor';
 import { RevealInterceptor } from './reveal.interceptor';
 import { validation } from './validation';
@@ -47,8 +49,11 @@ export class GatewayModule {
         ...(oidc ? [OidcProvider, OidcTokens] : []),
         DeclaredAccess,
         IdempotencyKeys,
+        Permits,
+        RateLimits,
+        AuthenticationGuard,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
-        { provide: APP_GUARD, useClass: AuthenticationGuard },
+        { provide: APP_GUARD, useExisting: AuthenticationGuard },
         { provide: APP_GUARD, useClass: KnownQueryGuard },
         { provide: APP_INTERCEPTOR, useClass: RevealInterceptor },
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },

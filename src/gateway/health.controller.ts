@@ -2,6 +2,7 @@ import { Controller, Get, VERSION_NEUTRAL } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import { Public } from '../kernel/http/access';
 import { ApiProblems } from '../kernel/http/api-problems';
+import { RateClass } from '../kernel/http/rate-class';
 import { ProblemError } from '../kernel/http/problem';
 import { Subscriptions } from '../kernel/subscriptions/subscriptions';
 import { Draining, shuttingDown } from './draining';
@@ -13,6 +14,7 @@ class HealthResponse {
 
 @ApiTags('health')
 @Controller({ path: 'health', version: VERSION_NEUTRAL })
+@RateClass('none')
 export class HealthController {
   constructor(
     private readonly subscriptions: Subscriptions,
