@@ -13,6 +13,7 @@ import { OidcTokens } from './authentication/oidc-tokens';
 import { ProtectedResourceController } from './authentication/protected-resource.controller';
 import { VoidTokens } from './authentication/void-tokens';
 import { Draining } from './draining';
+import { EventLoop } from './event-loop';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
@@ -21,6 +22,7 @@ import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
 import { Permits } from './rate-limits/permits';
 import { RateLimits } from './rate-limits/rate-limits';
+import { Readiness } from './readiness';
 import { ResponseInterceptor } from './response.interceptor';
 import { RevealInterceptor } from './reveal.interceptor';
 import { validation } from './validation';
@@ -38,6 +40,8 @@ export class GatewayModule {
   static forRoot({ secret, oidc, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
+      // for the metrics, which may be off
+      global: true,
       imports: [DiscoveryModule, JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
       controllers: [AuthController, HealthController, ...(oidc ? [ProtectedResourceController] : [])],
       providers: [
@@ -49,6 +53,8 @@ export class GatewayModule {
         ...(oidc ? [OidcProvider, OidcTokens] : []),
         DeclaredAccess,
         IdempotencyKeys,
+        EventLoop,
+        Readiness,
         Permits,
         RateLimits,
         AuthenticationGuard,
@@ -61,6 +67,7 @@ export class GatewayModule {
         { provide: APP_PIPE, useValue: validation },
         { provide: APP_FILTER, useClass: ProblemDetailsFilter },
       ],
+      exports: [Readiness],
     };
   }
 }
