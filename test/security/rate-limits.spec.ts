@@ -175,9 +175,6 @@ describe('a rate limit', () => {
     const { nth, answer } = await flood((n) => api.get(product, { 'x-forwarded-for': `203.0.113.${n}, 10.0.0.${n}` }));
     expect(nth).toBeLessThanOrEqual(40);
     expect(answer.body['detail']).toContain('from this address');
-    // also for what is not there
-    expect((await api.get('/v1/nowhere')).status).toBe(429);
-    expect((await api.get('/nowhere')).status).toBe(429);
   });
 
   it('does not hold for probes and metrics', async () => {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Config } from '../../config/config';
 import { addressKey } from '../../kernel/http/client-address';
-import type { Principal } from '../../kernel/http/principal';
+import type { AuthenticatedRequest, Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
 import type { RateClass, RateClassConfig } from '../../kernel/http/rate-class';
 import { AuthenticationGuard } from '../authentication/authentication.guard';
@@ -43,12 +43,14 @@ export class RateLimits {
    *
    * @throws ProblemError 429
    */
-  async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  async admit(request: AuthenticatedRequest, reply: FastifyReply): Promise<void> {
     const rateClass = classOf(request);
     if (rateClass === 'none') return;
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const claims = authorization !== undefined || apiKey !== undefined;
     const principal = claims ? await this.authentication.identify(request) : undefined;
+    // it is not known whether the credential is good: the guard says why
+    if (request.refusal && !(request.refusal instanceof ProblemError)) return;
     const rule = this.rules[rateClass];
     if (rule) await this.count(rule, rateClass === 'sign-in' ? undefined : principal, request, reply);
   }
