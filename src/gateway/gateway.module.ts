@@ -26,6 +26,7 @@ import { Readiness } from './readiness';
 import { ResponseInterceptor } from './response.interceptor';
 import { RevealInterceptor } from './reveal.interceptor';
 import { validation } from './validation';
+import { WaitingInterceptor } from './waiting.interceptor';
 
 export interface GatewayOptions extends AccessTokenOptions {
   /** Signs access tokens. As a KeyObject, since jsonwebtoken takes 15 times as long to verify with a string. */
@@ -61,6 +62,7 @@ export class GatewayModule {
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
         { provide: APP_GUARD, useExisting: AuthenticationGuard },
         { provide: APP_GUARD, useClass: KnownQueryGuard },
+        { provide: APP_INTERCEPTOR, useClass: WaitingInterceptor },
         { provide: APP_INTERCEPTOR, useClass: RevealInterceptor },
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_INTERCEPTOR, useClass: ResponseInterceptor },

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Config } from '../../config/config';
+import { currentContext } from '../../kernel/context';
 import { addressKey } from '../../kernel/http/client-address';
 import type { AuthenticatedRequest, Principal } from '../../kernel/http/principal';
 import { ProblemError } from '../../kernel/http/problem';
@@ -62,6 +63,7 @@ export class RateLimits {
     const wait = Math.max(1, Math.ceil(resetsInMs / 1000));
     void reply.header('RateLimit-Policy', policy).header('RateLimit', `"${rateClass}";r=${remaining};t=${wait}`);
     if (allowed) return;
+    if (principal) currentContext().actor = principal.actor;
     const whom = principal ? 'for this account' : 'from this address';
     const detail = `More than ${quota} ${rateClass} requests ${whom} within ${seconds} s. Try again in ${wait} s.`;
     throw new ProblemError(429, 'rate-limited', detail, {}, { 'Retry-After': String(wait) });
