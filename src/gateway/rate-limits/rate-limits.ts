@@ -50,8 +50,8 @@ export class RateLimits {
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const claims = authorization !== undefined || apiKey !== undefined;
     const principal = claims ? await this.authentication.identify(request) : undefined;
-    // it is not known whether the credential is good: the guard says why
-    if (request.refusal && !(request.refusal instanceof ProblemError)) return;
+    // not a wrong credential, but one that could not be verified: the guard says why
+    if (request.refusal && !(request.refusal instanceof ProblemError && request.refusal.status < 500)) return;
     const rule = this.rules[rateClass];
     if (rule) await this.count(rule, rateClass === 'sign-in' ? undefined : principal, request, reply);
   }

@@ -50,7 +50,7 @@ class BenchController {
   }
 
   @Get('own/:id')
-  @Access('customer')
+  @Access('customer', { scope: 'orders:read' })
   own(@Param('id') id: string) {
     return thing(id);
   }
