@@ -6,7 +6,7 @@ const maxDelayMs = 500;
 /** A single pause, such as one of the garbage collector, counts as this much at most, however long it is, in ms. */
 const maxPauseMs = 1000;
 /** For how long the process does not keep up until requests are refused, and until it is not ready, in ms. */
-const pressedMs = 1000;
+const pressedMs = 2000;
 const unwellMs = 5000;
 
 /**

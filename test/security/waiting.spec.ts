@@ -4,6 +4,9 @@ import { eventually } from '../kernel/support';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 
+// 68 orders
+jest.setTimeout(90_000);
+
 describe('requests that wait for what follows from them', () => {
   let shop: TestApp;
   let ada: Api;
@@ -34,12 +37,12 @@ describe('requests that wait for what follows from them', () => {
     await whilePaused(shop, 'orders.fulfil', async () => {
       const gone = new AbortController();
       const left = Array.from({ length: 64 }, () => leave(ada, gone.signal));
-      await eventually(async () => (await ordersPlaced()) === 64);
+      await eventually(async () => (await ordersPlaced()) === 64, 30_000);
       gone.abort();
       await Promise.all(left);
       expect(await Promise.all([place(ada), place(ada), place(ada)])).toEqual([null, null, null]);
       const waiting = place(bob);
-      await eventually(async () => (await ordersPlaced()) === 68);
+      await eventually(async () => (await ordersPlaced()) === 68, 30_000);
       await shop.admin.post('/v1/operations/subscriptions/orders.fulfil/resume');
       expect(await waiting).toBe('wait=60');
     });
