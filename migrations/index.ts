@@ -6,6 +6,7 @@ import { EventStoreAppendAsOwner1790000000040 } from './event-store/0004-append-
 import { EventStoreCauses1790000000081 } from './event-store/0005-causes';
 import { GatewayIdempotency1790000000004 } from './gateway/0001-idempotency';
 import { GatewayFailuresAfterCommit1790000000071 } from './gateway/0002-failures-after-commit';
+import { GatewayRateLimits1790000000140 } from './gateway/0003-rate-limits';
 import { Orders1790000000014 } from './orders/0001-orders';
 import { OrdersByTotal1790000000091 } from './orders/0002-by-total';
 import { OrdersFigures1790000000160 } from './orders/0003-figures';
@@ -63,6 +64,7 @@ export const migrations: readonly (new () => MigrationInterface)[] = [
   UsersSessions1790000000120,
   UsersApiKeys1790000000121,
   UsersIdentities1790000000130,
+  GatewayRateLimits1790000000140,
   OrdersMetadata1790000000150,
   ProductsMetadata1790000000151,
   UsersMetadata1790000000152,

@@ -7,6 +7,8 @@ import { showEntrance } from './gateway/entrance';
 import { httpServer } from './gateway/http-server';
 import { AppLogger, earlyLogger, loggerOptions } from './gateway/logging';
 import { openApi, serveDocs } from './gateway/openapi';
+import { EventLoop } from './gateway/event-loop';
+import { limitRates, RateLimits } from './gateway/rate-limits/rate-limits';
 import { shedLoad } from './gateway/shed-load';
 import { Database } from './kernel/database/database';
 
@@ -22,8 +24,9 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   app.useLogger(app.get(AppLogger));
   if (config.OIDC_ISSUER) provider = app.get(OidcProvider, { strict: false });
   const fastify = app.getHttpAdapter().getInstance();
-  shedLoad(fastify, app.get(Database));
+  shedLoad(fastify, app.get(Database), app.get(EventLoop));
   endConnections(fastify, app.get(Draining));
+  limitRates(fastify, app.get(RateLimits));
   const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
   if (hasDocs) serveDocs(app, openApi(app), config);
   showEntrance(fastify, hasDocs);

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { RequestLimit } from './request-limit';
 import { weaknessOf } from './secret-strength';
 import { Setting, settings } from './setting';
 import { withAuthority } from './database-url';
@@ -13,6 +14,7 @@ import {
   origin,
   origins,
   ratio,
+  requestLimit,
   roleMapping,
   signingKey,
   text,
@@ -330,6 +332,20 @@ export class Config {
     'Time that the response to an Idempotency-Key is kept, to be repeated to the same request.',
   )
   readonly IDEMPOTENCY_KEY_HOURS: number = 48;
+
+  @Setting(
+    'Rate limits',
+    requestLimit,
+    'Requests that read, for each account, and for each IP address that is not signed in.',
+    { details: 'All replicas count together. Beyond it, requests are answered with 429 until the seconds are over.' },
+  )
+  readonly RATE_LIMIT_READ: RequestLimit | 'off' = new RequestLimit(60_000, 60);
+
+  @Setting('Rate limits', requestLimit, 'Requests that change something, likewise.')
+  readonly RATE_LIMIT_WRITE: RequestLimit | 'off' = new RequestLimit(30_000, 60);
+
+  @Setting('Rate limits', requestLimit, 'Requests under /v1/auth, such as sign-ins, for each IP address.')
+  readonly RATE_LIMIT_SIGN_IN: RequestLimit | 'off' = new RequestLimit(600, 60);
 
   @Setting(
     'Logs and metrics',

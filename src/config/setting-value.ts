@@ -1,6 +1,7 @@
 import * as ipaddr from 'ipaddr.js';
 import { isEmail } from 'class-validator';
 import { parseDatabaseUrl } from './database-url';
+import { RequestLimit } from './request-limit';
 
 /** What a setting can be set to. */
 export interface SettingValue<Value> {
@@ -60,6 +61,15 @@ export const origins = list('origins, such as https://shop.example.com, without 
 
 export const email: SettingValue<string> = of('an e-mail address', (value) =>
   isEmail(value, { require_tld: false }) ? value : undefined,
+);
+
+export const requestLimit: SettingValue<RequestLimit | 'off'> = of(
+  'requests and seconds, such as 600/60, or off',
+  (value) => {
+    const [, quota, seconds] = /^(\d{1,9})\/(\d{1,5})$/.exec(value)?.map(Number) ?? [];
+    if (quota && seconds && seconds <= 86_400) return new RequestLimit(quota, seconds);
+    return value === 'off' ? value : undefined;
+  },
 );
 
 /** Longer than 15 characters and without spaces, so that it can stand in a header. */

@@ -13,15 +13,20 @@ import { OidcTokens } from './authentication/oidc-tokens';
 import { ProtectedResourceController } from './authentication/protected-resource.controller';
 import { VoidTokens } from './authentication/void-tokens';
 import { Draining } from './draining';
+import { EventLoop } from './event-loop';
 import { HealthController } from './health.controller';
 import { IdempotencyKeys } from './idempotency/idempotency-keys';
 import { IdempotencyInterceptor } from './idempotency/idempotency.interceptor';
 import { KnownQueryGuard } from './known-query.guard';
 import { AppLogger } from './logging';
 import { ProblemDetailsFilter } from './problem-details.filter';
+import { Permits } from './rate-limits/permits';
+import { RateLimits } from './rate-limits/rate-limits';
+import { Readiness } from './readiness';
 import { ResponseInterceptor } from './response.interceptor';
 import { RevealInterceptor } from './reveal.interceptor';
 import { validation } from './validation';
+import { WaitingInterceptor } from './waiting.interceptor';
 
 export interface GatewayOptions extends AccessTokenOptions {
   /** Signs access tokens. As a KeyObject, since jsonwebtoken takes 15 times as long to verify with a string. */
@@ -36,6 +41,8 @@ export class GatewayModule {
   static forRoot({ secret, oidc, ...options }: GatewayOptions): DynamicModule {
     return {
       module: GatewayModule,
+      // for the metrics, which may be off
+      global: true,
       imports: [DiscoveryModule, JwtModule.register({ secret: createSecretKey(Buffer.from(secret)) })],
       controllers: [AuthController, HealthController, ...(oidc ? [ProtectedResourceController] : [])],
       providers: [
@@ -47,15 +54,22 @@ export class GatewayModule {
         ...(oidc ? [OidcProvider, OidcTokens] : []),
         DeclaredAccess,
         IdempotencyKeys,
+        EventLoop,
+        Readiness,
+        Permits,
+        RateLimits,
+        AuthenticationGuard,
         { provide: ACCESS_TOKEN_OPTIONS, useValue: options },
-        { provide: APP_GUARD, useClass: AuthenticationGuard },
+        { provide: APP_GUARD, useExisting: AuthenticationGuard },
         { provide: APP_GUARD, useClass: KnownQueryGuard },
+        { provide: APP_INTERCEPTOR, useClass: WaitingInterceptor },
         { provide: APP_INTERCEPTOR, useClass: RevealInterceptor },
         { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
         { provide: APP_INTERCEPTOR, useClass: ResponseInterceptor },
         { provide: APP_PIPE, useValue: validation },
         { provide: APP_FILTER, useClass: ProblemDetailsFilter },
       ],
+      exports: [Readiness],
     };
   }
 }

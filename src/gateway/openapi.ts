@@ -12,6 +12,10 @@ An event-sourced order platform. **To try it out:** press *Authorize*, sign in w
 log of the first start names, then \`POST /v1/orders\` with the example as it stands.
 
 Errors are \`application/problem+json\` (RFC 9457); \`code\` is for programs, \`detail\` for people.
+
+Requests are limited for each account, and for each IP address that is not signed in. \`RateLimit\` on each response says
+how many are left (\`r\`) and when there are new ones (\`t\`, in seconds); \`RateLimit-Policy\` says how many there are
+(\`q\`) in a window (\`w\`, in seconds).
 `;
 
 type OperationObject = NonNullable<OpenAPIObject['paths'][string]['get']>;
@@ -93,6 +97,8 @@ const accessOf = (operation: OperationObject) => (operation as unknown as Record
 /** What the gateway may answer in place of any operation of that kind. */
 function gatewayStatuses(path: string, method: string, operation: OperationObject): number[] {
   const statuses = [400, 408, 431, 503];
+  // probes are not limited
+  if (!/^\/(health|metrics)/.test(path)) statuses.push(429);
   if (path.includes('{')) statuses.push(404, 414);
   if (method !== 'get') statuses.push(413, 415);
   const signedIn = accessOf(operation).role !== 'anyone';

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { append, insert, lone } from './appending';
 import { catchUp } from './catching-up';
+import { gateway } from './gateway';
 import { growth } from './growing';
 import { load } from './loading';
 import { plot } from './plot';
@@ -29,7 +30,7 @@ export interface Bench {
   run(run: Run): Promise<Comparison[]>;
 }
 
-const benches: readonly Bench[] = [append, insert, lone, catchUp, load, growth];
+const benches: readonly Bench[] = [append, insert, lone, catchUp, load, growth, gateway];
 
 const usage = `Usage: npm run bench -- [options]
 

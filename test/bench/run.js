@@ -15,6 +15,8 @@ else {
 /** The peers are a package of their own, which the product knows nothing of. */
 function installPeers() {
   if (process.argv.includes('--help')) return;
+  // has no peers
+  if (/ --only[ =]gateway( |$)/.test(process.argv.join(' '))) return;
   const installed = join(__dirname, 'node_modules/.package-lock.json');
   const lock = join(__dirname, 'package-lock.json');
   if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return;

@@ -332,7 +332,7 @@ describe('access', () => {
         const answer = await signIn(username, 'wrong horse battery staple');
         expectProblem(answer, 401);
         const { traceId: _, ...rest } = answer.body;
-        const { 'x-request-id': __, date: ___, ...headers } = Object.fromEntries(answer.headers);
+        const { 'x-request-id': __, date: ___, ratelimit: ____, ...headers } = Object.fromEntries(answer.headers);
         return { rest, headers };
       };
       const known = await alike('mary@example.com');

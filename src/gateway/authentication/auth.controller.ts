@@ -4,6 +4,7 @@ import { ApiConsumes, ApiSecurity, ApiTags } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import { Public } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
+import { RateClass } from '../../kernel/http/rate-class';
 import { ProblemError } from '../../kernel/http/problem';
 import { RegisterUser } from '../../modules/users/contracts/register-user';
 import { RequestPasswordReset, SetPasswordByCode } from '../../modules/users/contracts/reset-password';
@@ -35,6 +36,7 @@ const From = createParamDecorator((_: unknown, context: ExecutionContext): Clien
 
 @ApiTags('auth')
 @Controller('v1/auth')
+@RateClass('sign-in')
 export class AuthController {
   constructor(
     private readonly commands: CommandBus,

@@ -28,11 +28,21 @@ export class AuthenticationGuard implements CanActivate {
     const access = this.reflector.get<Access>(ACCESS, execution.getHandler());
     if (access.role === 'anyone') return true;
     const request = execution.switchToHttp().getRequest<AuthenticatedRequest>();
-    const principal = await this.authenticate(request);
-    request.principal = principal;
+    if (request.refusal) throw request.refusal;
+    const principal = (request.principal ??= await this.authenticate(request));
     currentContext().actor = principal.actor;
     authorize(principal, access);
     return true;
+  }
+
+  /** Finds out who is asking, before anything else is read. What is wrong with a credential is said where one is needed. */
+  async identify(request: AuthenticatedRequest): Promise<Principal | undefined> {
+    try {
+      return (request.principal = await this.authenticate(request));
+    } catch (error) {
+      request.refusal = error as Error;
+      return undefined;
+    }
   }
 
   /** @throws ProblemError 401 */

@@ -15,6 +15,7 @@ import { Registry } from 'prom-client';
 import { Config } from '../../config/config';
 import { Public } from '../../kernel/http/access';
 import { ApiProblems } from '../../kernel/http/api-problems';
+import { RateClass } from '../../kernel/http/rate-class';
 import { ProblemError } from '../../kernel/http/problem';
 import { Metrics } from './metrics';
 
@@ -38,6 +39,7 @@ const digest = (text: string) => createHash('sha256').update(text).digest();
 
 @ApiTags('health')
 @Controller({ path: 'metrics', version: VERSION_NEUTRAL })
+@RateClass('none')
 @UseGuards(ScraperGuard)
 export class MetricsController {
   constructor(private readonly source: Metrics) {}

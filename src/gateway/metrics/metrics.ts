@@ -14,6 +14,7 @@ import { Sagas } from '../../kernel/sagas/sagas';
 import { LogHistory } from '../../kernel/subscriptions/log-history';
 import { type SubscriptionStatus, Subscriptions } from '../../kernel/subscriptions/subscriptions';
 import { ModuleMetrics } from './module-metrics';
+import { Readiness } from '../readiness';
 
 /** How long a scrape waits for the database, in ms; Prometheus gives up after 10 s by default. */
 const patienceMs = 3000;
@@ -55,6 +56,7 @@ export class Metrics implements OnModuleInit {
     private readonly resilience: Resilience,
     private readonly history: LogHistory,
     private readonly ofModules: ModuleMetrics,
+    private readonly readiness: Readiness,
   ) {}
 
   onModuleInit(): void {
@@ -112,7 +114,7 @@ export class Metrics implements OnModuleInit {
       this.stored.historyChanges === undefined ? [] : [[this.stored.historyChanges]],
     );
     this.family(Gauge, 'not_ready', 'What keeps this process from doing its work (1), part by part.', ['part'], () =>
-      [...this.subscriptions.obstacles().keys()].map((part) => [1, part]),
+      [...this.readiness.obstacles().keys()].map((part) => [1, part]),
     );
     this.family(
       Counter,

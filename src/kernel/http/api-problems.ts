@@ -16,7 +16,7 @@ const meaning: Readonly<Record<number, string>> = {
   415: 'The body is neither JSON nor, where it may be one, a form, or it is compressed; `Accept` and `Accept-Encoding` say what to send',
   422: 'Understood, but it makes no sense; `code` says why',
   428: 'If-Match is missing',
-  429: 'Too many attempts; `Retry-After` says when to try again',
+  429: 'Too many requests or attempts; `Retry-After` says when to try again',
   431: 'The headers are too large',
   503: 'Busy or cut off; `Retry-After` says when to try again',
 };

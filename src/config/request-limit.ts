@@ -1,0 +1,11 @@
+/** So many requests in so many seconds. */
+export class RequestLimit {
+  constructor(
+    readonly quota: number,
+    readonly seconds: number,
+  ) {}
+
+  toString(): string {
+    return `${this.quota}/${this.seconds}`;
+  }
+}
