@@ -25,7 +25,7 @@ describe('npm run start:replicas', () => {
   afterAll(() => set.end());
 
   it('says where it listens, and of each replica its process and port', async () => {
-    expect(set.supervisor.output).toMatch(/^Starting 2 replicas\nDatabase: \d+ migrations applied\n/);
+    expect(set.supervisor.output).toMatch(/^Starting 2 replicas\n(.*\n)*Database: \d+ migrations applied\n/);
     expect([...set.replicas.keys()].toSorted()).toEqual([1, 2]);
     expect(set.supervisor.output).toMatch(
       new RegExp(`^Orderloom listens on ${set.url}\nSwagger UI: ${set.url}/docs`, 'm'),
