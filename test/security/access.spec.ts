@@ -509,7 +509,7 @@ describe('access', () => {
 
     it('on a way that there is not: 404, in the same form', async () => {
       for (const [method, path] of [
-        ['GET', '/'],
+        ['GET', '/v2'],
         ['GET', '/v2/orders'],
         ['GET', '/v1/orders/x/y/z'],
         ['PUT', '/v1/orders'],

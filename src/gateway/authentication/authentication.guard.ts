@@ -28,21 +28,17 @@ export class AuthenticationGuard implements CanActivate {
     const access = this.reflector.get<Access>(ACCESS, execution.getHandler());
     if (access.role === 'anyone') return true;
     const request = execution.switchToHttp().getRequest<AuthenticatedRequest>();
-    if (request.refusal) throw request.refusal;
-    const principal = (request.principal ??= await this.authenticate(request));
-    currentContext().actor = principal.actor;
-    authorize(principal, access);
+    const identity = await this.identify(request);
+    if (identity instanceof Error) throw identity;
+    request.principal = identity;
+    currentContext().actor = identity.actor;
+    authorize(identity, access);
     return true;
   }
 
-  /** Finds out who is asking, before anything else is read. What is wrong with a credential is said where one is needed. */
-  async identify(request: AuthenticatedRequest): Promise<Principal | undefined> {
-    try {
-      return (request.principal = await this.authenticate(request));
-    } catch (error) {
-      request.refusal = error as Error;
-      return undefined;
-    }
+  /** Finds out who is asking. What is wrong with a credential is said where one is needed. */
+  async identify(request: AuthenticatedRequest): Promise<Principal | Error> {
+    return (request.identity ??= await this.authenticate(request).catch((error: Error) => error));
   }
 
   /** @throws ProblemError 401 */

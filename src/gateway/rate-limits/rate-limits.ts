@@ -49,9 +49,10 @@ export class RateLimits {
     if (rateClass === 'none') return;
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const claims = authorization !== undefined || apiKey !== undefined;
-    const principal = claims ? await this.authentication.identify(request) : undefined;
+    const identity = claims ? await this.authentication.identify(request) : undefined;
     // not a wrong credential, but one that could not be verified: the guard says why
-    if (request.refusal && !(request.refusal instanceof ProblemError && request.refusal.status < 500)) return;
+    if (identity instanceof Error && !(identity instanceof ProblemError && identity.status < 500)) return;
+    const principal = identity instanceof Error ? undefined : identity;
     const rule = this.rules[rateClass];
     if (rule) await this.count(rule, rateClass === 'sign-in' ? undefined : principal, request, reply);
   }

@@ -16,11 +16,12 @@ export interface Principal {
   readonly actor: string;
 }
 
-export type AuthenticatedRequest = FastifyRequest & {
+export interface AuthenticatedRequest extends FastifyRequest {
+  /** Whose credential came with it, or what is wrong with it. Found out before it is known whether the operation needs one. */
+  identity?: Principal | Error;
+  /** Who asks an operation that is not public. */
   principal?: Principal;
-  /** Why its credential is not taken. */
-  refusal?: Error;
-};
+}
 
 export const CurrentPrincipal = createParamDecorator((_: unknown, context: ExecutionContext): Principal => {
   const { principal } = context.switchToHttp().getRequest<AuthenticatedRequest>();
