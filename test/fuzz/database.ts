@@ -7,6 +7,9 @@ export interface Mark {
   readonly counts: ReadonlyMap<string, number>;
 }
 
+/** SQLSTATE. */
+const undefinedTable = '42P01';
+
 /** The database of the app that is fuzzed, all of its tables whatever they are called. Reads only. */
 export class AppDatabase {
   private tables: string[] = [];
@@ -91,10 +94,17 @@ export class AppDatabase {
         left(string_agg(left(t::text, 300), '; ') filter (where $1 <> '0' and age(xmin) <= age($1::xid)), 2000) as written
         from ${name} t`,
     );
-    const { rows } = await this.client.query<{ name: string; count: number; written: string | null }>(
-      parts.join(' union all '),
-      [transaction],
-    );
-    return rows;
+    try {
+      const { rows } = await this.client.query<{ name: string; count: number; written: string | null }>(
+        parts.join(' union all '),
+        [transaction],
+      );
+      return rows;
+    } catch (error) {
+      if ((error as { code?: string }).code !== undefinedTable) throw error;
+      // a rebuild has ended meanwhile, and its table with it
+      await this.findTables();
+      return this.look(transaction);
+    }
   }
 }

@@ -83,6 +83,7 @@ export const unreachable: Readonly<Record<string, string>> = {
 /** Tables that may change while a request is refused, and why. */
 export const exemptTables: Readonly<Record<string, string>> = {
   'gateway.idempotency_keys': 'keeps refusals too, so that a repeat gets the same answer',
+  'gateway.rate_limits': 'counts requests, also refused ones',
   'subscriptions.checkpoints': 'leases are renewed by timers',
   'users.sessions': 'a used refresh token ends its session when it is refused',
   'users.api_keys': 'the last use of a key is noted, also for what its scopes refuse',

@@ -384,7 +384,7 @@ export const mutations: readonly Mutation[] = [
       // an empty one, and dots, make another path of it
       actual[dice.pick(parameters)] = escape(text).slice(0, 15_000) || '%20';
       draft.path = actual.join('/');
-      draft.routed = !/(^|\/)(\.|%2e){1,2}(\/|$)/i.test(draft.path);
+      draft.routed &&= !/(^|\/)(\.|%2e){1,2}(\/|$)/i.test(draft.path);
     },
   },
   {
