@@ -65,7 +65,7 @@ const statements: Readonly<Record<string, string>> = {
              or event_type ~ '^saga\\.(compensation-started|compensation-completed)$'
              or event_type in ('user.registered', 'product.created')) e
     -- a step whose answer comes from elsewhere asks again when its command was held up by the infrastructure
-    where what !~ '^(order\\.(item-changed|item-removed|prices-changed|shipping-address-set)|saga\\.step-started processPayment)'
+    where what !~ '^(order\\.(item-changed|item-removed|prices-changed|shipping-address-set|metadata-changed)|saga\\.step-started processPayment)'
     group by aggregate_type, aggregate_id, what, rejected having count(*) > 1`,
 
   'every saga has ended': `
@@ -249,7 +249,7 @@ const story = `
   from (select aggregate_id, max(version) as version,
                bool_or(event_type = 'order.submitted') as submitted, bool_or(event_type = 'order.paid') as paid,
                (array_agg(substr(event_type, 7) order by version desc)
-                filter (where event_type !~ '^order\\.(item-|prices-|shipping-|cancellation-)'))[1] as last
+                filter (where event_type !~ '^order\\.(item-|prices-|shipping-|metadata-|cancellation-)'))[1] as last
         from event_store.events where aggregate_type = 'order' group by aggregate_id) o
   left join lateral (select (payload ->> 'totalMinor')::bigint as total, payload ->> 'currency' as currency
                      from event_store.events e where e.aggregate_id = o.aggregate_id and e.event_type = 'order.submitted'
