@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config/config';
@@ -127,6 +127,17 @@ describe('the README', () => {
       expect(() => readConfig(environment)).not.toThrow();
       expect(statSync(join(directory, '.env')).mode & 0o777).toBe(0o600);
       expect(write()).toBe(first);
+    });
+
+    it('adds what an environment file lacks that was copied from .env.example, and keeps the rest', () => {
+      const copy = text('.env.example').replace(/^#ADMIN_PASSWORD=$/m, 'ADMIN_PASSWORD=chosen-by-its-owner');
+      writeFileSync(join(directory, '.env'), copy, { mode: 0o644 });
+      const added = write()
+        .replace(copy, '')
+        .match(/^\w+(?==\w{32,}$)/gm);
+      expect(added).toEqual(['JWT_SECRET', 'POSTGRES_PASSWORD', 'APP_DB_PASSWORD']);
+      expect(statSync(join(directory, '.env')).mode & 0o777).toBe(0o600);
+      rmSync(join(directory, '.env'));
     });
 
     it('gives Docker Compose every value that it requires', () => {
