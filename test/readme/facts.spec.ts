@@ -55,6 +55,17 @@ describe('the README', () => {
     expect(named).toContain('test:crash');
   });
 
+  it('has scripts that read .env whenever they run the application', () => {
+    const running = Object.entries(scripts).filter(([, script]) =>
+      /nest start|dist\/src\/(main|replicas|tools\/import)/.test(script),
+    );
+    expect(running.map(([name]) => name)).toContain('dev');
+    for (const [name, script] of running) {
+      const readsIt = expect.stringContaining('$([ ! -f .env ] || echo --env-file=.env)') as unknown;
+      expect({ name, script }).toEqual({ name, script: readsIt });
+    }
+  });
+
   it('names settings and options that exist', () => {
     const settings = inlineCode.flatMap((code) => /^([A-Z]+(?:_[A-Z]+)+|DOCS|METRICS)(?:=\w+)?$/.exec(code)?.[1] ?? []);
     expect(missing(settings, isSetting)).toEqual([]);
