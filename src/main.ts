@@ -14,6 +14,8 @@ async function main(args: readonly string[]): Promise<void> {
   const unknown = args.find((arg) => !['--migrate', '--reset-admin-password'].includes(arg));
   if (unknown) throw new ConfigError(`Unknown argument ${unknown}; --help lists what there is.`);
 
+  if (args.length > 1)
+    throw new ConfigError(`One argument at a time; --help lists what there is. It got: ${args.join(' ')}`);
   for (const sentence of unknownSettings(process.env)) lines.say(sentence, 'warn');
   const resetting = args.includes('--reset-admin-password');
   const config = readConfig(resetting ? { ...process.env, ADMIN_PASSWORD: undefined } : process.env);

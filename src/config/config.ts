@@ -363,7 +363,7 @@ export class Config {
   @Setting(
     'Logs and metrics',
     oneOf('all', 'problems', 'off'),
-    'Requests that get a line in the log; the problems are those that failed with a 5xx or took more than a second.',
+    'Requests that get a line in the log; the problems are those that took more than a second or failed with a 5xx, except 503.',
     { otherwise: 'problems, but all in production', example: 'all' },
   )
   readonly ACCESS_LOG?: 'all' | 'problems' | 'off';

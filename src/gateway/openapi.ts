@@ -9,7 +9,8 @@ import { oidcSwaggerOptions, withOidc } from './docs-sign-in';
 
 const description = `
 An event-sourced order platform. **To try it out:** press *Authorize*, sign in with the e-mail and password that the
-log of the first start names, then \`POST /v1/orders\` with the example as it stands.
+log of the first start names, then \`POST /v1/orders\` with the example as it stands. When the sign-in has expired (401),
+press *Authorize* and *Logout*, and sign in again.
 
 Errors are \`application/problem+json\` (RFC 9457); \`code\` is for programs, \`detail\` for people.
 
@@ -25,11 +26,12 @@ export function openApi(app: INestApplication): OpenAPIObject {
     .setTitle('Orderloom')
     .setDescription(description)
     .setVersion('1')
-    .addOAuth2({ type: 'oauth2', flows: { password: { tokenUrl: '/v1/auth/token', scopes: {} } } }, 'password')
     .addApiKey(
       { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'Of `POST /v1/api-keys`, within its scopes.' },
       'apiKey',
     )
+    // last, because Swagger UI scrolls its dialog to the first field of the last scheme: to the user name
+    .addOAuth2({ type: 'oauth2', flows: { password: { tokenUrl: '/v1/auth/token', scopes: {} } } }, 'password')
     .addTag('orders', 'From draft to delivery')
     .addTag('products', 'Catalogue and stock')
     .addTag('payments', 'Money taken and given back')

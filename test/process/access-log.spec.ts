@@ -165,4 +165,13 @@ describe('the access log', () => {
     await lineOf(headers.get('x-request-id'));
     expect(lines().map(({ status }) => status)).toEqual([500]);
   });
+
+  it('has the id of the request in its readable form, too', async () => {
+    await process.end();
+    process = await start({ LOG_FORMAT: 'pretty' });
+    const { headers } = await new Api(url, admin.token).get('/v1/users/me');
+    const line = await eventually(() => /GET \/v1\/users\/me 200 in .*\n(?: {4}.*\n)+/.exec(process.output)?.[0]);
+    expect(line).toContain(`traceId: "${headers.get('x-request-id')}"`);
+    expect(line).not.toContain('reqId');
+  });
 });

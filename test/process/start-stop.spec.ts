@@ -43,9 +43,15 @@ describe('the process', () => {
   const sentence = (text: RegExp) => ({ code: 1, output: expect.stringMatching(new RegExp(`^${text.source}.*\n$`)) });
 
   it('explains itself', async () => {
-    const [help, unknown] = await Promise.all([ran({}, '--help'), ran({}, '--colour')]);
+    const DATABASE_URL = 'postgres://nobody@127.0.0.1:1/none';
+    const [help, unknown, two] = await Promise.all([
+      ran({}, '--help'),
+      ran({}, '--colour'),
+      ran({ DATABASE_URL }, '--migrate', '--reset-admin-password'),
+    ]);
     expect(help).toMatchObject({ code: 0, output: expect.stringContaining('DATABASE_URL') });
     expect(unknown).toMatchObject(sentence(/Unknown argument --colour; --help lists what there is\./));
+    expect(two).toMatchObject(sentence(/One argument at a time; --help lists what there is\./));
   });
 
   it('names the setting that makes no sense', async () => {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config/config';
@@ -53,6 +53,17 @@ describe('the README', () => {
       ),
     ).toEqual([]);
     expect(named).toContain('test:crash');
+  });
+
+  it('has scripts that read .env whenever they run the application', () => {
+    const running = Object.entries(scripts).filter(([, script]) =>
+      /nest start|dist\/src\/(main|replicas|tools\/import)/.test(script),
+    );
+    expect(running.map(([name]) => name)).toContain('dev');
+    for (const [name, script] of running) {
+      const readsIt = expect.stringContaining('$([ ! -f .env ] || echo --env-file=.env)') as unknown;
+      expect({ name, script }).toEqual({ name, script: readsIt });
+    }
   });
 
   it('names settings and options that exist', () => {
@@ -127,6 +138,17 @@ describe('the README', () => {
       expect(() => readConfig(environment)).not.toThrow();
       expect(statSync(join(directory, '.env')).mode & 0o777).toBe(0o600);
       expect(write()).toBe(first);
+    });
+
+    it('adds what an environment file lacks that was copied from .env.example, and keeps the rest', () => {
+      const copy = text('.env.example').replace(/^#ADMIN_PASSWORD=$/m, 'ADMIN_PASSWORD=chosen-by-its-owner');
+      writeFileSync(join(directory, '.env'), copy, { mode: 0o644 });
+      const added = write()
+        .replace(copy, '')
+        .match(/^\w+(?==\w{32,}$)/gm);
+      expect(added).toEqual(['JWT_SECRET', 'POSTGRES_PASSWORD', 'APP_DB_PASSWORD']);
+      expect(statSync(join(directory, '.env')).mode & 0o777).toBe(0o600);
+      rmSync(join(directory, '.env'));
     });
 
     it('gives Docker Compose every value that it requires', () => {

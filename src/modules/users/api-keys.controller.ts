@@ -38,8 +38,8 @@ export class ApiKeysController {
   /**
    * Create an API key, for a program that acts for your account
    *
-   * It may do what your account may, as far as its scopes allow it. The key is shown only in this response. Keys end with a
-   * change of the password, as sessions do.
+   * It may do what your account may, as far as its scopes allow it. The key is shown only in this response, so a repeat makes
+   * another one, also with the same `Idempotency-Key`. Keys end with a change of the password.
    */
   @Post('api-keys')
   @IdempotencyKeyIgnored()
