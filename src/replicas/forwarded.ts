@@ -6,6 +6,9 @@ const ofConnection = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'expect'],
 ]);
 
+/** They say where a request ends and for whom it is: whatever `Connection` names, a replica gets them. */
+const ofRequest = ['content-length', 'host'];
+
 type IsTrusted = (address: string) => boolean;
 
 /** @param networks addresses, and networks such as 10.0.0.0/8 */
@@ -52,6 +55,7 @@ function withoutConnection(headers: IncomingMessage['headers']): OutgoingHttpHea
       .split(',')
       .map((name) => name.trim()),
   );
+  for (const name of ofRequest) named.delete(name);
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !ofConnection.has(name) && !named.has(name)));
 }
 

@@ -129,6 +129,15 @@ describe('the balancer of the replicas', () => {
     expect(stubs[0]!.seen.map((message) => message.url)).toEqual(['/a']);
   });
 
+  it('frames a body whose length Connection names, so that nothing of it is taken for another request', async () => {
+    await open([echo]);
+    const hidden = 'GET /hidden HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n';
+    const head = 'GET /a HTTP/1.1\r\nHost: h\r\nConnection: close, Content-Length, host\r\n';
+    const answer = new RawConnection(url, `${head}Content-Length: ${hidden.length}\r\n\r\n${hidden}`).answered;
+    expect((await answer).body).toBe(hidden);
+    expect(stubs[0]!.seen.map((message) => [message.url, message.headers.host])).toEqual([['/a', 'h']]);
+  });
+
   it('keeps headers that concern the connection to itself', async () => {
     await open([
       (_message, response) => void response.writeHead(200, { Connection: 'x-own', 'X-Own': '1', 'X-Kept': '1' }).end(),
