@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, request, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readConfig } from '../../src/config/config';
 import { Backend } from '../../src/replicas/backend';
 import { Balancer } from '../../src/replicas/balancer';
@@ -240,6 +241,16 @@ describe('the balancer of the replicas', () => {
     expect([answer.statusCode, await textOf(answer)]).toEqual([413, 'too large']);
     await eventually(() => stubs[0]!.backend.inFlight === 0);
     sending.destroy();
+  });
+
+  it('reads the rest of a body that a replica has refused, so that the next request on that connection is answered', async () => {
+    await open([(message, response) => void response.writeHead(message.method === 'POST' ? 413 : 200).end()]);
+    const half = 'x'.repeat(500_000);
+    const client = new RawConnection(url, `POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n${half}`);
+    await delay(300);
+    client.write(`${half}GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    expect((await client.answered).status).toBe(413);
+    expect(stubs[0]!.seen.map((message) => message.url)).toEqual(['/', '/next']);
   });
 
   it('answers what is no HTTP, and requests that do not arrive, as a replica answers them', async () => {
