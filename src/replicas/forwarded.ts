@@ -35,6 +35,8 @@ export function forwardedHeaders(request: IncomingMessage, isTrusted: IsTrusted)
   const headers: OutgoingHttpHeaders = withoutConnection(request.headers);
   // else Node would send the body of a GET or DELETE without any framing
   if (request.headers['transfer-encoding'] !== undefined) headers['transfer-encoding'] = 'chunked';
+  // HTTP/1.0 needs none, HTTP/1.1, which this is passed on with, does
+  if (request.httpVersion === '1.0') headers.host ??= '';
   const peer = request.socket.remoteAddress ?? '';
   const trusted = isTrusted(peer);
   if (!trusted) {

@@ -139,6 +139,30 @@ describe('the balancer of the replicas', () => {
     expect(stubs[0]!.seen.map((message) => [message.url, message.headers.host])).toEqual([['/a', 'h']]);
   });
 
+  it('refuses more than one Host as a replica does, and needs none with HTTP/1.0', async () => {
+    await open([named('a')]);
+    const answered = (head: string) =>
+      new RawConnection(url, `GET / ${head}Connection: close\r\n\r\n`).answered.then(({ status, body }) => [
+        status,
+        body,
+      ]);
+    expect(await answered('HTTP/1.1\r\nHost: a\r\nHost: b\r\n')).toEqual([
+      400,
+      expect.stringContaining('host-ambiguous'),
+    ]);
+    expect(await answered('HTTP/1.0\r\n')).toEqual([200, 'a']);
+    expect(stubs[0]!.seen.map(({ headers }) => headers.host)).toEqual(['']);
+  });
+
+  it('refuses CONNECT as a replica does', async () => {
+    await open([named('a')]);
+    const { status, headers } = await new RawConnection(url, 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n').answered;
+    expect({ status, type: headers['content-type'] }).toEqual({
+      status: 501,
+      type: 'application/problem+json; charset=utf-8',
+    });
+  });
+
   it('keeps headers that concern the connection to itself', async () => {
     await open([
       (_message, response) => void response.writeHead(200, { Connection: 'x-own', 'X-Own': '1', 'X-Kept': '1' }).end(),
