@@ -64,7 +64,7 @@ export function answerUnreadable(error: ConnectionError, socket: Socket): void {
 }
 
 /** Node hands CONNECT over with the bare connection, and without a listener closes it at once. */
-export function refuseTunnels({ server }: FastifyInstance): void {
+export function refuseTunnels({ server }: Pick<FastifyInstance, 'server'>): void {
   server.on('connect', (_request, socket) => {
     socket.on('error', () => undefined);
     socket.end(answer(unknownMethod('CONNECT')), () => socket.destroy());

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Config } from '../config/config';
 import { arrivalLimits, connectionTimeout, keepAliveTimeout } from '../gateway/connection-limits';
 import { idleConnections } from '../gateway/idle-connections';
-import { answerUnreadable } from '../gateway/unreadable-requests';
+import { answerUnreadable, refuseTunnels } from '../gateway/unreadable-requests';
 import type { Backend } from './backend';
 import { Exchange } from './exchange';
 import { trusting } from './forwarded';
@@ -34,6 +34,7 @@ export class Balancer {
     this.endIdle = idleConnections(this.server);
     this.server.on('checkExpectation', answer);
     this.server.on('clientError', answerUnreadable);
+    refuseTunnels({ server: this.server });
   }
 
   /** @returns the URL to reach it. @throws Error with the code EADDRINUSE or EACCES */
@@ -56,6 +57,8 @@ export class Balancer {
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
     if (this.closing) return refuse(request, response, 'shutting-down');
+    // as a replica refuses it, which is sent only one
+    if ((request.headersDistinct.host ?? []).length > 1) return refuse(request, response, 'host-ambiguous');
     const choose = (tried: ReadonlySet<Backend>) => this.choose(tried);
     new Exchange(request, response, this.isTrusted, choose, () => this.closing).begin();
   }

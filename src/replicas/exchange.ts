@@ -61,7 +61,11 @@ export class Exchange {
       // nothing is sent before the connection is there
       .once('socket', (socket) => (socket.connecting ? socket.once('connect', send) : send()))
       .once('response', (answer) => this.passBack(answer))
-      .once('close', () => backend.inFlight--)
+      .once('close', () => {
+        backend.inFlight--;
+        // what is left of a body that the replica has refused: a client may read the response only after it has sent all
+        if (this.upstream === upstream) this.request.unpipe(upstream).resume();
+      })
       .on('error', () => {
         this.request.unpipe(upstream);
         if (this.response.headersSent || this.response.destroyed || this.upstream !== upstream) return;

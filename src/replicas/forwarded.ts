@@ -6,6 +6,9 @@ const ofConnection = new Set([
   ...['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'expect'],
 ]);
 
+/** They say where a request ends and for whom it is: whatever `Connection` names, a replica gets them. */
+const ofRequest = ['content-length', 'host'];
+
 type IsTrusted = (address: string) => boolean;
 
 /** @param networks addresses, and networks such as 10.0.0.0/8 */
@@ -32,6 +35,8 @@ export function forwardedHeaders(request: IncomingMessage, isTrusted: IsTrusted)
   const headers: OutgoingHttpHeaders = withoutConnection(request.headers);
   // else Node would send the body of a GET or DELETE without any framing
   if (request.headers['transfer-encoding'] !== undefined) headers['transfer-encoding'] = 'chunked';
+  // HTTP/1.0 needs none, HTTP/1.1, which this is passed on with, does
+  if (request.httpVersion === '1.0') headers.host ??= '';
   const peer = request.socket.remoteAddress ?? '';
   const trusted = isTrusted(peer);
   if (!trusted) {
@@ -52,6 +57,7 @@ function withoutConnection(headers: IncomingMessage['headers']): OutgoingHttpHea
       .split(',')
       .map((name) => name.trim()),
   );
+  for (const name of ofRequest) named.delete(name);
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !ofConnection.has(name) && !named.has(name)));
 }
 

@@ -12,6 +12,7 @@ const refusals = {
       'The replica ended before it answered, so it is not known whether the request was carried out. ' +
       'Repeat it with the same Idempotency-Key.',
   },
+  'host-ambiguous': { status: 400, detail: 'The request has more than one Host header.' },
   'malformed-http': { status: 400, detail: 'What was received is not a valid HTTP/1.1 request.' },
 } as const;
 

@@ -164,7 +164,7 @@ const hasCaddy = (() => {
       statuses.push((await new Api(url).post('/v1/auth/token', body, forged)).status);
     }
     expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429]);
-    expect((await fetch(`${url}/metrics`)).status).toBe(404);
+    for (const path of ['/metrics', '/metrics/', '/METRICS/']) expect((await fetch(url + path)).status).toBe(404);
     expect((await fetch(`http://127.0.0.1:${ports[0]}/metrics`)).status).toBe(200);
   });
 });

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, request, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readConfig } from '../../src/config/config';
 import { Backend } from '../../src/replicas/backend';
 import { Balancer } from '../../src/replicas/balancer';
@@ -129,6 +130,39 @@ describe('the balancer of the replicas', () => {
     expect(stubs[0]!.seen.map((message) => message.url)).toEqual(['/a']);
   });
 
+  it('frames a body whose length Connection names, so that nothing of it is taken for another request', async () => {
+    await open([echo]);
+    const hidden = 'GET /hidden HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n';
+    const head = 'GET /a HTTP/1.1\r\nHost: h\r\nConnection: close, Content-Length, host\r\n';
+    const answer = new RawConnection(url, `${head}Content-Length: ${hidden.length}\r\n\r\n${hidden}`).answered;
+    expect((await answer).body).toBe(hidden);
+    expect(stubs[0]!.seen.map((message) => [message.url, message.headers.host])).toEqual([['/a', 'h']]);
+  });
+
+  it('refuses more than one Host as a replica does, and needs none with HTTP/1.0', async () => {
+    await open([named('a')]);
+    const answered = (head: string) =>
+      new RawConnection(url, `GET / ${head}Connection: close\r\n\r\n`).answered.then(({ status, body }) => [
+        status,
+        body,
+      ]);
+    expect(await answered('HTTP/1.1\r\nHost: a\r\nHost: b\r\n')).toEqual([
+      400,
+      expect.stringContaining('host-ambiguous'),
+    ]);
+    expect(await answered('HTTP/1.0\r\n')).toEqual([200, 'a']);
+    expect(stubs[0]!.seen.map(({ headers }) => headers.host)).toEqual(['']);
+  });
+
+  it('refuses CONNECT as a replica does', async () => {
+    await open([named('a')]);
+    const { status, headers } = await new RawConnection(url, 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n').answered;
+    expect({ status, type: headers['content-type'] }).toEqual({
+      status: 501,
+      type: 'application/problem+json; charset=utf-8',
+    });
+  });
+
   it('keeps headers that concern the connection to itself', async () => {
     await open([
       (_message, response) => void response.writeHead(200, { Connection: 'x-own', 'X-Own': '1', 'X-Kept': '1' }).end(),
@@ -231,6 +265,16 @@ describe('the balancer of the replicas', () => {
     expect([answer.statusCode, await textOf(answer)]).toEqual([413, 'too large']);
     await eventually(() => stubs[0]!.backend.inFlight === 0);
     sending.destroy();
+  });
+
+  it('reads the rest of a body that a replica has refused, so that the next request on that connection is answered', async () => {
+    await open([(message, response) => void response.writeHead(message.method === 'POST' ? 413 : 200).end()]);
+    const half = 'x'.repeat(500_000);
+    const client = new RawConnection(url, `POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n${half}`);
+    await delay(300);
+    client.write(`${half}GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+    expect((await client.answered).status).toBe(413);
+    expect(stubs[0]!.seen.map((message) => message.url)).toEqual(['/', '/next']);
   });
 
   it('answers what is no HTTP, and requests that do not arrive, as a replica answers them', async () => {
