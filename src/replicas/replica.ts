@@ -62,7 +62,14 @@ export class Replica {
       this.current = new Backend(port, (isReady) => this.changed(child.pid, port, isReady));
     });
     // not 'close', which does not come after a channel that this side has closed
-    const exited = new Promise<Ending>((resolve) => child.once('exit', (code, signal) => resolve(signal ?? code ?? 1)));
+    const exited = new Promise<Ending>((resolve) => {
+      child.once('exit', (code, signal) => resolve(signal ?? code ?? 1));
+      child.once('error', (error) => {
+        this.lines.say(`Replica ${this.number}: ${error.message}`, 'error');
+        // it could not be started, so it does not exit either
+        if (child.pid === undefined) resolve(1);
+      });
+    });
     this.ended = exited.then(async (how) => {
       const readyMs = performance.now() - this.readySince;
       this.current?.close();
@@ -71,7 +78,6 @@ export class Replica {
       if (!this.stopping.signal.aborted) this.restart(child.pid, how, readyMs);
       return typeof how === 'number' ? how : 1;
     });
-    child.once('error', (error) => this.lines.say(`Replica ${this.number}: ${error.message}`, 'error'));
   }
 
   /** Lets it finish what is in flight. @returns its exit code */
