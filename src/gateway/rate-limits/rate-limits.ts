@@ -39,8 +39,9 @@ export class RateLimits {
   }
 
   /**
-   * Counts a request before its body is read: for the account of a good credential, and for the address when there is none
-   * or a wrong one. Who signs in is an address still, whatever else is sent.
+   * Counts a request before its body is read: for the account of a good credential, and for the address when there is
+   * none, a wrong one, or one that cannot be verified just now: anybody can send that, and need not have one for what is
+   * public. Who signs in is an address still, whatever else is sent.
    *
    * @throws ProblemError 429
    */
@@ -50,8 +51,6 @@ export class RateLimits {
     const { authorization, 'x-api-key': apiKey } = request.headers;
     const claims = authorization !== undefined || apiKey !== undefined;
     const principal = claims ? await this.authentication.identify(request) : undefined;
-    // not a wrong credential, but one that could not be verified: the guard says why
-    if (request.refusal && !(request.refusal instanceof ProblemError && request.refusal.status < 500)) return;
     const rule = this.rules[rateClass];
     if (rule) await this.count(rule, rateClass === 'sign-in' ? undefined : principal, request, reply);
   }
