@@ -7,7 +7,7 @@ import { activeSpanContext } from '../kernel/tracing/tracing';
 const messageFormat = '{context}: {msg}';
 
 /** Members that the readable form leaves out: the message says them too, or nobody misses them. */
-const ignore = 'context,traceId,trace_id,span_id,principal,method,route,path,status,durationMs,bytes';
+const ignore = 'context,reqId,traceId,trace_id,span_id,principal,method,route,path,status,durationMs,bytes';
 
 /** JSON lines or, for somebody who sits in front of it, readable ones. Requests have their lines from {@link logAccess}. */
 export function loggerOptions(config: Config): Params {

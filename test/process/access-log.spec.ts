@@ -165,4 +165,12 @@ describe('the access log', () => {
     await lineOf(headers.get('x-request-id'));
     expect(lines().map(({ status }) => status)).toEqual([500]);
   });
+
+  it('has one line also where people read it', async () => {
+    await process.end();
+    process = await start({ LOG_FORMAT: 'pretty' });
+    await new Api(url).get('/v1/orders');
+    const line = await eventually(() => /^.*Access: GET \/v1\/orders.*\n.*/m.exec(process.output)?.[0]);
+    expect(line).toMatch(/^\[[\d:]+\] INFO: Access: GET \/v1\/orders 401 in [\d.]+ ms, anonymous\n(?! )/);
+  });
 });
