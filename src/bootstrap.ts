@@ -10,6 +10,7 @@ import { openApi, serveDocs } from './gateway/openapi';
 import { EventLoop } from './gateway/event-loop';
 import { limitRates, RateLimits } from './gateway/rate-limits/rate-limits';
 import { shedLoad } from './gateway/shed-load';
+import { paceSignIns } from './gateway/sign-in-pace';
 import { Database } from './kernel/database/database';
 
 /** The whole app on an open database, with its schemas up to date; ready to `listen`. */
@@ -27,6 +28,8 @@ export async function createApp(options: AppOptions): Promise<NestFastifyApplica
   shedLoad(fastify, app.get(Database), app.get(EventLoop));
   endConnections(fastify, app.get(Draining));
   limitRates(fastify, app.get(RateLimits));
+  // what the limit refuses must not fill the queue, in which everybody's sign-ins wait
+  paceSignIns(fastify);
   const hasDocs = config.DOCS ?? config.NODE_ENV !== 'production';
   if (hasDocs) serveDocs(app, openApi(app), config);
   showEntrance(fastify, hasDocs);

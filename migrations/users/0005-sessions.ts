@@ -32,6 +32,7 @@ export class UsersSessions1790000000120 implements MigrationInterface {
       comment on column users.refresh_tokens.salt is
         'Makes the next token from this one, to answer a repeat: while the next one is unused';
       create index on users.refresh_tokens (session_id);
+      create index on users.refresh_tokens (session_id) where salt is not null;
       -- rotation never branches
       create unique index refresh_tokens_unused on users.refresh_tokens (session_id) where used_at is null;
     `);

@@ -16,7 +16,6 @@ import { answerUnrouted } from './problem-details.filter';
 import { openRequestContexts } from './request-context';
 import { limitRequests } from './request-limits';
 import { secureHeaders } from './security-headers';
-import { paceSignIns } from './sign-in-pace';
 import { answerUnreadable, refuseTunnels } from './unreadable-requests';
 
 /** Fastify, with bounds on whatever a client can take: connections, time, bytes, and the shape of what it sends. */
@@ -52,7 +51,6 @@ export async function httpServer(
   refuseAtClose(fastify);
   await secureHeaders(fastify, config.OIDC_ISSUER, tokenEndpoint);
   if (config.OIDC_ISSUER) leadToSignIn(fastify, config);
-  paceSignIns(fastify);
   limitRequests(fastify);
   answerOtherMethods(fastify);
   boundBodiesInMemory(fastify);

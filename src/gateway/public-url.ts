@@ -6,5 +6,7 @@ export function publicUrl({ PUBLIC_URL }: Pick<Config, 'PUBLIC_URL'>, request: F
   if (PUBLIC_URL) return PUBLIC_URL;
   // From the parsed form: the Host header may hold anything, and this goes into another header.
   const url = `${request.protocol}://${request.host}`;
-  return URL.canParse(url) ? new URL(url).origin : undefined;
+  const origin = URL.canParse(url) ? new URL(url).origin : '';
+  // what is parsed may have quotes in its name
+  return /^https?:\/\/[\w.:[\]-]+$/.test(origin) ? origin : undefined;
 }

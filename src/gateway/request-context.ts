@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { ExecutionContext, runInContext } from '../kernel/context';
 import { newId } from '../kernel/ids';
-import { correlationIdOf, parseTraceparent } from '../kernel/tracing/traceparent';
+import { correlationIdOf, formatTraceparent, parseTraceparent } from '../kernel/tracing/traceparent';
 import { beginRequestSpan } from './request-span';
 
 /**
@@ -10,11 +10,11 @@ import { beginRequestSpan } from './request-span';
  */
 export function openRequestContexts(fastify: FastifyInstance): void {
   fastify.addHook('onRequest', (request, reply, done) => {
-    const { traceparent } = request.headers;
-    const caller = parseTraceparent(traceparent);
+    const caller = parseTraceparent(request.headers['traceparent']);
     const id = newId();
     const context = new ExecutionContext('anonymous', id, caller && correlationIdOf(caller));
-    if (caller) context.traceparent = traceparent as string;
+    // what was understood of it, not what was sent: a later version may have any amount of text, and each event keeps this
+    if (caller) context.traceparent = formatTraceparent(caller);
     void reply.header('X-Request-Id', context.correlationId);
     runInContext(context, () => {
       const run = beginRequestSpan(request, reply, context);

@@ -63,6 +63,14 @@ describe('following a trace, with nobody who collects spans', () => {
     expect(first).not.toHaveProperty('traceparent');
   });
 
+  it('of a traceparent of a later version, events keep what this version has', async () => {
+    const later = `01${traceparent.slice(2)}-${'x'.repeat(500)}`;
+    const placed = await order(ada, {}, { ...waiting, traceparent: later });
+    const [first] = await metadataOf(placed.body['id']);
+    expect(placed.headers.get('x-request-id')).toBe(trace);
+    expect(first.traceparent).toBe(traceparent);
+  });
+
   it('a step that is tried again after a while is still in it', async () => {
     await query(shop, 'alter table products.reservations rename to elsewhere');
     const placed = await order(ada, {}, { traceparent });

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { QueryBus } from '@nestjs/cqrs';
 import { createApp } from '../../src/bootstrap';
 import { readConfig } from '../../src/config/config';
 import { scopes } from '../../src/kernel/http/scopes';
+import { VerifyApiKey } from '../../src/modules/users/contracts/verify-api-key';
 import { account, anOrder, idOf, order, query } from '../journeys/shop';
 import { eventually } from '../kernel/support';
 import { Api, type Json } from '../support/api';
@@ -78,6 +80,12 @@ describe('an API key', () => {
       [placed.body['id']],
     );
     expect(event).toEqual({ actor: `api-key:${id}` });
+  });
+
+  it('is refused beside another credential, whose rights it would seem to have', async () => {
+    const { key } = await keyOf(ada, ['shipments:read']);
+    const answer = await ada.get('/v1/users/me', { 'x-api-key': key });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'two-credentials' } });
   });
 
   it('sees nothing that its account does not', async () => {
@@ -346,6 +354,20 @@ describe('an API key', () => {
       // one that the process knows goes on, and so do other addresses
       expect((await send(key, '203.0.113.2')).status).toBe(200);
       expect((await send(other.key, '203.0.113.3')).status).toBe(200);
+    });
+
+    it('is looked up no more often when many come at the same time; good ones among them only wait', async () => {
+      const looked = jest.spyOn(shop.app.get(QueryBus), 'execute');
+      const good = await Promise.all(Array.from({ length: 30 }, () => keyOf(ada)));
+      const statuses = await Promise.all(good.map(async ({ key }) => (await send(key, '203.0.113.4')).status));
+      expect(statuses).toEqual(good.map(() => 200));
+      looked.mockClear();
+      const answers = await Promise.all(Array.from({ length: 200 }, () => send(inventedKey(), '203.0.113.4')));
+      expect(looked.mock.calls.filter(([query]) => query instanceof VerifyApiKey)).toHaveLength(20);
+      looked.mockRestore();
+      const refused = answers.filter(({ body }) => body['code'] === 'too-many-attempts');
+      expect(refused).toHaveLength(180);
+      expect((await send(good[0]!.key, '203.0.113.4')).status).toBe(200);
     });
   });
 

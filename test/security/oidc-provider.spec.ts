@@ -114,6 +114,21 @@ describe('the identity provider of an app', () => {
     expect((await me(seen)).status).toBe(200);
   }, 40_000);
 
+  it('lifts no rate limit while it is away, whatever tokens are sent along', async () => {
+    await provider.stop();
+    await start({ RATE_LIMIT_READ: '5/3600', RATE_LIMIT_SIGN_IN: '5/3600' });
+    const api = new Api(shop.url, await provider.token());
+    const reads: number[] = [];
+    const signIns: number[] = [];
+    for (let nth = 0; nth < 7; nth++) {
+      reads.push((await api.get('/v1/products')).status);
+      signIns.push((await api.post('/v1/auth/refresh', { refresh_token: 'x' })).status);
+    }
+    expect(reads).toEqual([200, 200, 200, 200, 200, 429, 429]);
+    // whose sign-ins the start of the shop has made
+    expect(signIns.slice(-2)).toEqual([429, 429]);
+  });
+
   it('may be one of OAuth alone, with its metadata where RFC 8414 puts it', async () => {
     const issuer = `${provider.issuer}/tenants/shop`;
     provider.answer = (request, response) => {

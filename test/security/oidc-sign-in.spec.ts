@@ -2,6 +2,7 @@ import { eventually } from '../kernel/support';
 import { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import { IdentityProvider } from '../support/identity-provider';
+import { RawConnection } from '../support/raw-http';
 
 const well = '/.well-known/oauth-protected-resource';
 
@@ -52,6 +53,14 @@ describe('where to sign in', () => {
   it('is not told in the words of a stranger', async () => {
     const { headers } = await get('/v1/orders', { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https' });
     expect(headers.get('www-authenticate')).toContain(`resource_metadata="${shop.url}/`);
+  });
+
+  it('is not told where the Host header is no name', async () => {
+    for (const host of ['a"b', '"a"', 'a b', 'a,b', "a'b", 'a;b', 'shop.example:99999']) {
+      const sent = `GET /v1/orders HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+      const { status, headers } = await new RawConnection(shop.url, sent).answered;
+      expect([host, status, headers['www-authenticate']]).toEqual([host, 401, 'Bearer realm="orderloom"']);
+    }
   });
 
   it('is below PUBLIC_URL where that is set', async () => {

@@ -118,6 +118,22 @@ describe('an access token of the identity provider', () => {
       expect((await (await signedIn({ sub })).get(products)).status).toBe(403);
     });
 
+    it('is no administrator who could take the place of the last one here', async () => {
+      const owner = await signedIn();
+      await query(shop, `update users.users set roles = '{customer,admin}' where id = $1`, [await idOf(owner)]);
+      const last = await shop.admin.put(`/v1/users/${await idOf(shop.admin)}/roles`, { roles: ['customer'] });
+      expect(last).toMatchObject({ status: 409, body: { code: 'last-admin' } });
+    });
+
+    it('has no others by an API key either, not even those that it was given before OIDC_ROLES was set', async () => {
+      const owner = await signedIn();
+      const made = await owner.post('/v1/api-keys', { name: 'old', scopes: ['payments:read', 'orders:read'] });
+      await query(shop, `update users.users set roles = '{customer,staff,admin}' where id = $1`, [await idOf(owner)]);
+      const key = as(made.body['key']);
+      expect((await key.get('/v1/orders')).status).toBe(200);
+      expect(await key.get('/v1/payments')).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+    });
+
     it('does not get other roles here, where they would have no effect', async () => {
       const id = await idOf(await withRoles(['shop-staff']));
       expect(await shop.admin.put(`/v1/users/${id}/roles`, { roles: ['customer', 'admin'] })).toMatchObject({

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tea } from '../journeys/shop';
@@ -169,6 +170,19 @@ describe('a rate limit', () => {
       body: '{',
     });
     expect(malformed.status).toBe(429);
+  });
+
+  it('refuses sign-ins of an address that has used it up without a queue, which those of others would have to wait in', async () => {
+    await flood(() => api.post('/v1/auth/refresh', { refresh_token: 'x' }));
+    const { hostname, port } = new URL(shop.url);
+    const request = `POST /v1/auth/logout HTTP/1.1\r\nHost: shop\r\n`;
+    const socket = connect(Number(port), hostname);
+    // more at once than may wait
+    socket.write(`${request}\r\n`.repeat(1100) + `${request}Connection: close\r\n\r\n`);
+    let answers = '';
+    for await (const text of socket.setEncoding('latin1')) answers += text;
+    expect(answers).not.toContain('Too many sign-ins are waiting');
+    expect(answers).toContain('More than 30 sign-in requests from this address');
   });
 
   it('counts on the peer whatever an untrusted one says in X-Forwarded-For', async () => {

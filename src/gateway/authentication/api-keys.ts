@@ -2,21 +2,17 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { Injectable } from '@nestjs/common';
 import { QueryBus } from '@nestjs/cqrs';
-import { RateLimiterMemory } from 'rate-limiter-flexible';
-import { addressKey } from '../../kernel/http/client-address';
 import type { Principal } from '../../kernel/http/principal';
-import { ProblemError } from '../../kernel/http/problem';
 import type { Scope } from '../../kernel/http/scopes';
 import { type ApiKeyFound, VerifyApiKey } from '../../modules/users/contracts/verify-api-key';
 import { bearerOf } from './bearer';
 import { BoundedMap } from './bounded-map';
+import { UnknownKeys } from './unknown-keys';
 import { VoidTokens } from './void-tokens';
 
 /** For so long, a key costs no query once it has been looked up, good or not, in ms; its last use is noted as often. */
 const verifiedMs = 60_000;
 const remembered = 10_000;
-/** Different keys that turn out to be unknown, per address and minute; then its next ones are not looked up. */
-const unknownPerMinute = 20;
 
 interface Lookup {
   readonly found: Promise<ApiKeyFound>;
@@ -26,7 +22,7 @@ interface Lookup {
 }
 
 /**
- * The key of a request, in either of its headers. `X-API-Key` counts only without `Authorization`.
+ * The key of a request, in either of its headers.
  *
  * @returns undefined when the request has none
  */
@@ -43,7 +39,7 @@ export function apiKeyOf({ authorization, 'x-api-key': header }: IncomingHttpHea
 @Injectable()
 export class ApiKeyVerifier {
   private readonly lookups = new BoundedMap<string, Lookup>(remembered);
-  private readonly unknown = new RateLimiterMemory({ points: unknownPerMinute, duration: 60 });
+  private readonly unknown = new UnknownKeys();
 
   constructor(
     private readonly queries: QueryBus,
@@ -69,22 +65,24 @@ export class ApiKeyVerifier {
   private async lookUp(hash: string, key: string, address: string): Promise<ApiKeyFound> {
     const known = this.lookups.get(hash);
     if (known && performance.now() < known.until) return known.found;
+    const isKey = known?.isKey ?? false;
+    const query = () => this.queries.execute(new VerifyApiKey(key));
     // what has been a key is not held up by what strangers send from its address
-    if (!known?.isKey) await this.assertFewUnknown(address);
-    const found = this.queries.execute(new VerifyApiKey(key));
-    const lookup: Lookup = { found, until: performance.now() + verifiedMs, isKey: known?.isKey ?? false };
+    if (!isKey) this.unknown.assertFew(address);
+    const found = isKey ? query() : this.unknown.inTurn(address, query);
+    const lookup: Lookup = { found, until: performance.now() + verifiedMs, isKey };
     this.lookups.set(hash, lookup);
     try {
       const outcome = await found;
       if (outcome === 'malformed') this.lookups.delete(hash);
-      else if (outcome === 'unknown') await this.unknown.consume(addressKey(address)).catch(() => undefined);
-      else lookup.isKey = true;
+      else if (outcome !== 'unknown') lookup.isKey = true;
       if (typeof outcome === 'object') {
         lookup.until = Math.min(lookup.until, performance.now() + outcome.expiresIn * 1000);
       }
       return outcome;
     } catch (error) {
-      lookup.until = 0;
+      if (isKey) lookup.until = 0;
+      else this.lookups.delete(hash);
       throw error;
     }
   }
@@ -92,13 +90,5 @@ export class ApiKeyVerifier {
   private outdate(hash: string): void {
     const known = this.lookups.get(hash);
     if (known) known.until = 0;
-  }
-
-  private async assertFewUnknown(address: string): Promise<void> {
-    const counted = await this.unknown.get(addressKey(address));
-    if (!counted || counted.remainingPoints > 0) return;
-    const seconds = Math.max(1, Math.ceil(counted.msBeforeNext / 1000));
-    const detail = `Too many unknown API keys from this address. Try again in ${seconds} s.`;
-    throw new ProblemError(429, 'too-many-attempts', detail, {}, { 'Retry-After': String(seconds) });
   }
 }

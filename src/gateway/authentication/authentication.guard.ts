@@ -41,8 +41,12 @@ export class AuthenticationGuard implements CanActivate {
     return (request.identity ??= await this.authenticate(request).catch((error: Error) => error));
   }
 
-  /** @throws ProblemError 401 */
+  /** @throws ProblemError 401; 400 for two credentials, of which it would not be clear whose rights count */
   private async authenticate(request: FastifyRequest): Promise<Principal> {
+    const { authorization, 'x-api-key': header } = request.headers;
+    if (authorization !== undefined && header !== undefined) {
+      throw new ProblemError(400, 'two-credentials', 'Send either Authorization or X-API-Key, not both.');
+    }
     const key = apiKeyOf(request.headers);
     if (key !== undefined) {
       const principal = await this.apiKeys.verify(key, request.ip);

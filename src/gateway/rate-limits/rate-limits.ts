@@ -39,8 +39,9 @@ export class RateLimits {
   }
 
   /**
-   * Counts a request before its body is read: for the account of a good credential, and for the address when there is none
-   * or a wrong one. Who signs in is an address still, whatever else is sent.
+   * Counts a request before its body is read: for the account of a good credential, and for the address when there is
+   * none, a wrong one, or one that cannot be verified just now: anybody can send that, and need not have one for what is
+   * public. Who signs in is an address still, whatever else is sent.
    *
    * @throws ProblemError 429
    */
@@ -48,18 +49,18 @@ export class RateLimits {
     const rateClass = classOf(request);
     if (rateClass === 'none') return;
     const { authorization, 'x-api-key': apiKey } = request.headers;
-    const claims = authorization !== undefined || apiKey !== undefined;
+    const claims = (authorization !== undefined || apiKey !== undefined) && rateClass !== 'sign-in';
     const identity = claims ? await this.authentication.identify(request) : undefined;
-    // not a wrong credential, but one that could not be verified: the guard says why
-    if (identity instanceof Error && !(identity instanceof ProblemError && identity.status < 500)) return;
     const principal = identity instanceof Error ? undefined : identity;
     const rule = this.rules[rateClass];
-    if (rule) await this.count(rule, rateClass === 'sign-in' ? undefined : principal, request, reply);
+    if (rule) await this.count(rule, principal, request, reply);
   }
 
   private async count(rule: Rule, principal: Principal | undefined, request: FastifyRequest, reply: FastifyReply) {
     const { rateClass, quota, seconds, policy } = rule;
-    const counted = this.permits.take(`${rateClass} ${principal?.userId ?? addressKey(request.ip)}`, rule);
+    // with the limit, so that a changed one begins a new window
+    const key = `${rateClass} ${quota}/${seconds} ${principal?.userId ?? addressKey(request.ip)}`;
+    const counted = this.permits.take(key, rule);
     const { allowed, remaining, resetsInMs } = counted instanceof Promise ? await counted : counted;
     const wait = Math.max(1, Math.ceil(resetsInMs / 1000));
     void reply.header('RateLimit-Policy', policy).header('RateLimit', `"${rateClass}";r=${remaining};t=${wait}`);

@@ -257,7 +257,10 @@ export class Accounts {
     return this.events.transaction(async (manager) => {
       const locked = await manager
         .createQueryBuilder(User, 'u')
-        .where(`u.id = :id or ('admin' = any(u.roles) and u.status = 'active')`, { id })
+        .where(`u.id = :id or ('admin' = any(u.roles) and u.status = 'active' and ${ofThisServer})`, {
+          id,
+          decidedElsewhere: this.config.OIDC_ROLES !== undefined,
+        })
         .orderBy('u.id')
         .setLock('pessimistic_write')
         .getMany();
@@ -267,6 +270,9 @@ export class Accounts {
     });
   }
 }
+
+/** With OIDC_ROLES, accounts of the provider have the roles that it says, whatever is stored here. */
+const ofThisServer = 'not (:decidedElsewhere and exists (select from users.identities i where i.user_id = u.id))';
 
 /** The rest of a change to a locked account: its event, its next version, and the end of its tokens where it calls for it. */
 async function save(

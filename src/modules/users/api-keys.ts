@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
+import { Config } from '../../config/config';
 import { Database } from '../../kernel/database/database';
 import { DomainError } from '../../kernel/domain-error';
 import { EventStore } from '../../kernel/event-store/event-store';
@@ -48,6 +49,7 @@ export class ApiKeys {
   constructor(
     private readonly database: Database,
     private readonly events: EventStore,
+    private readonly config: Config,
   ) {}
 
   /**
@@ -127,14 +129,17 @@ export class ApiKeys {
       Omit<VerifiedApiKey, 'expiresIn'> & { expiresIn: number | null; unnoted: boolean; valid: boolean }
     >({
       name: 'api-keys.verify',
-      text: `select k.id as "keyId", k.scopes, u.id as "userId", u.roles, u.version,
+      // with OIDC_ROLES, an account of the provider has roles by its tokens alone, whatever it was given here before
+      text: `select k.id as "keyId", k.scopes, u.id as "userId", u.version,
+                    case when $2 and exists (select from users.identities i where i.user_id = u.id)
+                         then '{customer}' else u.roles end as roles,
                     extract(epoch from k.expires_at - clock_timestamp())::float8 as "expiresIn",
                     coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true) as unnoted,
                     u.status = 'active' and k.ended_at is null
                       and (k.expires_at is null or k.expires_at > clock_timestamp()) as valid
              from users.api_keys k join users.users u on u.id = k.user_id
              where k.key_hash = $1`,
-      values: [hashOf(key)],
+      values: [hashOf(key), this.config.OIDC_ROLES !== undefined],
     });
     if (!rows[0]) return 'unknown';
     const { unnoted, valid, expiresIn, ...verified } = rows[0];

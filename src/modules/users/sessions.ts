@@ -188,11 +188,12 @@ export class Sessions {
       if (!found.used) {
         const next = refreshed(salt, await this.prolong(manager, sessionId, client));
         // from now on, only this one can be repeated
+        await manager.query('update users.refresh_tokens set salt = null where session_id = $1 and salt is not null', [
+          sessionId,
+        ]);
         await manager.query(
-          `update users.refresh_tokens
-           set used_at = coalesce(used_at, clock_timestamp()), salt = case when token_hash = $2 then $3::bytea end
-           where session_id = $1 and (token_hash = $2 or salt is not null)`,
-          [sessionId, hash, salt],
+          'update users.refresh_tokens set used_at = clock_timestamp(), salt = $2 where token_hash = $1',
+          [hash, salt],
         );
         await addToken(manager, next.refreshToken, sessionId);
         return { result: next, announce: [] };
