@@ -295,7 +295,7 @@ describe('where it cannot run as it is', () => {
     const log: string[] = [];
     try {
       const postgres = await start(closed, log);
-      expect(log).toEqual([expect.stringContaining(`lives in ${elsewhere}`)]);
+      expect(log[0]).toContain(`lives in ${elsewhere}`);
       await stop(postgres);
       // It stays there, or data would seem lost on the day that somebody opens the directory.
       chmodSync(join(scratch, 'roots'), 0o755);
