@@ -328,7 +328,7 @@ describe('a list that is read page by page', () => {
         expect([...steady].filter((row) => times.get(row) !== 1)).toEqual([]);
         for (const row of alive) await (list.remove ?? list.tidyUp)?.(row);
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     );
   });
 });
