@@ -76,10 +76,12 @@ function accessLine(request: FastifyRequest, reply: FastifyReply, traceId: strin
 }
 
 /** Undefined for what is not worth a line. */
-function levelOf({ route, status, durationMs }: AccessLine, request: FastifyRequest): 'info' | 'warn' | undefined {
+function levelOf(line: AccessLine, request: FastifyRequest): 'info' | 'warn' | undefined {
+  const { route, status, durationMs, principal } = line;
   if (status === 200 && isProbe(route)) return undefined;
   if (status >= 500 && status !== 503) return 'warn';
-  if (durationMs <= slowMs) return 'info';
+  // a stranger can be refused slowly as often as they like, and must not bury what matters
+  if (durationMs <= slowMs || (status >= 400 && principal === 'anonymous')) return 'info';
   const { prefer } = request.headers;
   const askedSeconds = Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(String(prefer ?? ''))?.[1] ?? 0);
   return durationMs <= slowMs + askedSeconds * 1000 ? 'info' : 'warn';

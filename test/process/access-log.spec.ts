@@ -1,10 +1,12 @@
 import { request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { anOrder, waiting } from '../journeys/shop';
 import { connect, eventually } from '../kernel/support';
 import { Api, type Json } from '../support/api';
 import { adminPassword } from '../support/app';
 import { createDatabase, type TestDatabase } from '../support/database';
+import { RawConnection } from '../support/raw-http';
 import { AppProcess, freePort } from './app-process';
 
 describe('the access log', () => {
@@ -158,6 +160,12 @@ describe('the access log', () => {
     process = await start({ ACCESS_LOG: 'problems' });
     admin = new Api(url, admin.token);
     expect((await admin.get('/v1/users/me')).status).toBe(200);
+    // a stranger who takes long to be refused
+    const head = ['Host: x', 'Content-Type: application/json', 'Content-Length: 9', 'Connection: close'].join('\r\n');
+    const slow = new RawConnection(url, `POST /v1/auth/token HTTP/1.1\r\n${head}\r\n\r\n`);
+    await delay(1100);
+    slow.write('not: JSON');
+    expect((await slow.answered).status).toBe(400);
     await tester.query('alter table products.products rename to elsewhere');
     const { headers } = await admin.get('/v1/products').finally(async () => {
       await tester.query('alter table products.elsewhere rename to products');

@@ -10,7 +10,9 @@ import { productOrder } from '../../src/modules/products/catalogue';
 import { movementOrder } from '../../src/modules/products/products.controller';
 import { shipmentOrder } from '../../src/modules/shipping/shipments';
 import { accountOrder } from '../../src/modules/users/accounts';
-import { account, order, query, tea } from '../journeys/shop';
+import { apiKeyOrder } from '../../src/modules/users/api-keys';
+import { sessionOrder } from '../../src/modules/users/sessions';
+import { account, idOf, order, query, tea } from '../journeys/shop';
 import type { Api } from '../support/api';
 import { startApp, type TestApp } from '../support/app';
 import { builtOpenApi } from './open-api';
@@ -32,9 +34,10 @@ describe('a cursor', () => {
     ada = await account(shop);
     const { body } = await order(ada, { submit: false });
     id = body['id'] as string;
+    const her = await idOf(ada);
     lists = operationsOf(await builtOpenApi())
       .filter(({ method, path, query }) => method === 'GET' && query.includes('after') && !path.endsWith('ns/events'))
-      .map(({ path }) => path.replace('{id}', path.includes('/orders/') ? id : tea));
+      .map(({ path }) => path.replace('{id}', path.includes('/orders/') ? id : path.includes('/users/') ? her : tea));
     orders = {
       '/v1/orders': { order: orderBy('-createdAt'), valid: [instant, uuid] },
       [`/v1/orders/${id}/events`]: { order: orderEvents, valid: ['1'] },
@@ -44,6 +47,10 @@ describe('a cursor', () => {
       '/v1/payments': { order: paymentOrder, valid: [instant, uuid] },
       '/v1/shipments': { order: shipmentOrder, valid: [instant, uuid] },
       '/v1/users': { order: accountOrder, valid: [instant, uuid] },
+      '/v1/users/me/sessions': { order: sessionOrder, valid: [instant, uuid] },
+      [`/v1/users/${her}/sessions`]: { order: sessionOrder, valid: [instant, uuid] },
+      '/v1/api-keys': { order: apiKeyOrder, valid: [instant, uuid] },
+      [`/v1/users/${her}/api-keys`]: { order: apiKeyOrder, valid: [instant, uuid] },
       '/v1/operations/sagas': { order: sagaOrder, valid: [instant, uuid] },
       '/v1/operations/history-changes': { order: historyOrder, valid: [instant, uuid] },
       '/v1/operations/dead-letters': { order: deadLetterOrder, valid: ['1', 'x'] },
@@ -112,7 +119,7 @@ describe('a cursor', () => {
         const changed = cursor.slice(0, at) + (cursor[at] === 'A' ? 'B' : 'A') + cursor.slice(at + 1);
         expect(() => order.decode(changed)).toThrow('unchanged, of the same list in the same order');
       }
-      for (const other of lists.filter((each) => each !== path)) {
+      for (const other of lists.filter((each) => orders[each]!.order !== order)) {
         const { status, body } = await shop.admin.get(`${other}?after=${cursor}`);
         expect({ path, other, status }).toEqual({ path, other, status: 400 });
         expect(body['detail']).toContain('Begin with the first page');
