@@ -87,6 +87,7 @@ async function start({ build, env, databaseUrl }: Stage): Promise<{ url: string;
   }
   const config = readConfig({
     NODE_ENV: 'production',
+    PAYMENT_PROVIDER: 'sandbox',
     DATABASE_URL: databaseUrl,
     JWT_SECRET: '9f1c6f04c2b4a06a9f0c2b8d9a14e1f7d3c5e8ab',
     ADMIN_EMAIL: administrator.username,
