@@ -24,28 +24,29 @@ describe('rate limits of two processes on one database', () => {
   let apps: AppProcess[];
   let urls: string[];
 
+  const start = (port: number, settings: Record<string, string> = {}) =>
+    new AppProcess({
+      DATABASE_URL: database.appUrl,
+      DATABASE_OWNER_URL: database.url,
+      DATA_DIR: join(directory, String(port)),
+      JWT_SECRET: 'b2f1c6f04c2b4a06a9f0c2b8d9a14e1f7d3c5e8a',
+      PORT: String(port),
+      ADMIN_PASSWORD: adminPassword,
+      DEMO_DATA: 'true',
+      LOG_LEVEL: 'warn',
+      TRUSTED_PROXIES: '127.0.0.1',
+      RATE_LIMIT_READ: '200/3600',
+      RATE_LIMIT_WRITE: '50/3600',
+      RATE_LIMIT_SIGN_IN: '20/3600',
+      ...settings,
+    });
+
   beforeAll(async () => {
     database = await createDatabase();
     directory = mkdtempSync(join(tmpdir(), 'orderloom-limits-'));
     const ports = [await freePort(), await freePort()];
     urls = ports.map((port) => `http://127.0.0.1:${port}`);
-    apps = ports.map(
-      (port, nth) =>
-        new AppProcess({
-          DATABASE_URL: database.appUrl,
-          DATABASE_OWNER_URL: database.url,
-          DATA_DIR: join(directory, String(nth)),
-          JWT_SECRET: 'b2f1c6f04c2b4a06a9f0c2b8d9a14e1f7d3c5e8a',
-          PORT: String(port),
-          ADMIN_PASSWORD: adminPassword,
-          DEMO_DATA: 'true',
-          LOG_LEVEL: 'warn',
-          TRUSTED_PROXIES: '127.0.0.1',
-          RATE_LIMIT_READ: '200/3600',
-          RATE_LIMIT_WRITE: '50/3600',
-          RATE_LIMIT_SIGN_IN: '20/3600',
-        }),
-    );
+    apps = ports.map((port) => start(port));
     await Promise.all(apps.map((app, nth) => app.ready(urls[nth]!)));
   }, 90_000);
   afterAll(async () => {
@@ -53,6 +54,22 @@ describe('rate limits of two processes on one database', () => {
     rmSync(directory, { recursive: true, force: true });
     await database.drop();
   });
+
+  it('begin anew when they are changed, so that one that is too low can be raised', async () => {
+    const from = { 'x-forwarded-for': '10.1.0.1' };
+    const read = (url: string) => new Api(url).get(product, from);
+    const answers = await Promise.all(Array.from({ length: 201 }, () => read(urls[0]!)));
+    expect(tally(answers)).toEqual({ 200: 200, 429: 1 });
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const changed = start(port, { RATE_LIMIT_READ: '5/5' });
+    try {
+      await changed.ready(url);
+      expect((await read(url)).status).toBe(200);
+    } finally {
+      await changed.end();
+    }
+  }, 60_000);
 
   let peers = 0;
   /** An address of its own. */
