@@ -375,7 +375,7 @@ export class Config {
   readonly METRICS?: boolean;
 
   @Setting('Logs and metrics', token, 'Bearer token that /metrics asks for.', {
-    otherwise: 'none, so whoever reaches the port may read them',
+    otherwise: 'none, so anyone who reaches the port may read them',
     secret: true,
   })
   readonly METRICS_TOKEN?: string;

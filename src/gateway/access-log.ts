@@ -80,7 +80,7 @@ function levelOf(line: AccessLine, request: FastifyRequest): 'info' | 'warn' | u
   const { route, status, durationMs, principal } = line;
   if (status === 200 && isProbe(route)) return undefined;
   if (status >= 500 && status !== 503) return 'warn';
-  // a stranger can be refused slowly as often as they like, and must not bury what matters
+  // anyone can cause slow refusals, and they must not bury the lines that matter
   if (durationMs <= slowMs || (status >= 400 && principal === 'anonymous')) return 'info';
   const { prefer } = request.headers;
   const askedSeconds = Number(/(?:^|[,;\s])wait=(\d{1,3})/.exec(String(prefer ?? ''))?.[1] ?? 0);
